@@ -1,0 +1,49 @@
+# Every target sets up what it needs; a second run does no work again.
+PORT ?= 7071
+DATA ?= .data
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install serve test test-fast check fmt bench rebuild-index clean
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml .python-version
+	@PYTHON=$$(for candidate in "$$PYTHON" python$$(cat .python-version) $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$(cat .python-version)*/bin/python 2>/dev/null) python3; do \
+	    "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo "$$candidate" && break; done); \
+	test -n "$$PYTHON" || { echo "Python $$(cat .python-version) is needed (pyenv install $$(cat .python-version))" >&2; exit 1; }; \
+	test -x $(BIN)/python || "$$PYTHON" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt --group dev
+	@touch $@
+
+serve: $(STAMP)
+	@$(BIN)/python -m localhost --port $(PORT) --data $(DATA) --workers $(WORKERS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --cache-dir .cache/import-linter
+
+fmt: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: $(STAMP)
+	$(BIN)/pytest -q
+
+test-fast: $(STAMP)
+	$(BIN)/pytest -q -n auto -m "not host and not slow"
+
+bench: $(STAMP)
+	$(BIN)/python -m bench $(BENCH)
+
+rebuild-index: $(STAMP)
+	@$(BIN)/python -m shared.rebuild_index --data $(DATA)
+
+clean:
+	rm -rf $(VENV) .cache

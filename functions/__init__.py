@@ -1,0 +1,1 @@
+"""One blueprint per DICOMweb transaction or resource."""

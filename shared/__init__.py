@@ -1,0 +1,1 @@
+"""What the app decides: domain values, use cases, ports and their adapters."""
