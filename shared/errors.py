@@ -1,0 +1,72 @@
+"""The one exception hierarchy of the service; it has never heard of HTTP.
+
+Each error carries one sentence that a client may read: never attribute values, paths or a stack.
+"""
+
+
+class DicomWebError(Exception):
+    """Something the service refuses or cannot do, with one sentence for the client."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidRequestError(DicomWebError):
+    """The request itself is wrong."""
+
+
+class InvalidUidError(InvalidRequestError):
+    """Text that should be a UID is not one (PS3.5 9.1, 2025b)."""
+
+
+class InvalidQueryError(InvalidRequestError):
+    """A search parameter is unknown, malformed or not allowed at this level."""
+
+
+class MalformedMultipartError(InvalidRequestError):
+    """A multipart/related body breaks RFC 2046 or one of our limits on its framing."""
+
+
+class InvalidFrameListError(InvalidRequestError):
+    """A list of frame numbers is not made of distinct integers from 1."""
+
+
+class UnsupportedVersionError(InvalidRequestError):
+    """The version segment is well formed but names no version that is served."""
+
+
+class InvalidInstanceError(DicomWebError):
+    """Bytes that should be a DICOM Part 10 file are not one, or break one of our bounds."""
+
+
+class NotFoundError(DicomWebError):
+    """No such study, series, instance or frame."""
+
+
+class NotAcceptableError(DicomWebError):
+    """Nothing that the client accepts can be given."""
+
+
+class ConflictError(DicomWebError):
+    """The state of the archive does not allow this now."""
+
+
+class PayloadTooLargeError(DicomWebError):
+    """A body, part or result is over a configured limit."""
+
+
+class UnsupportedMediaTypeError(DicomWebError):
+    """The request body is of a type that this resource does not take."""
+
+
+class StoreUnavailableError(DicomWebError):
+    """Blob storage or the index does not answer now; trying again later is right."""
+
+
+class BlobExistsError(DicomWebError):
+    """A blob of this name exists already: blobs are only ever created."""
+
+
+class BlobNotFoundError(DicomWebError):
+    """No blob of this name exists."""
