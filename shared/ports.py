@@ -1,0 +1,412 @@
+"""What the use cases need from the world, as Protocols; adapters implement them.
+
+Every method raises StoreUnavailableError when its store does not answer now.
+"""
+
+from collections.abc import AsyncIterator, Buffer, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from shared.dicom.json_model import Document
+from shared.dicom.resource import Level, ResourcePath
+from shared.dicom.uid import Uid
+from shared.dicomweb.query import SearchQuery
+
+DEFAULT_PARTITION_NAME = "Microsoft.Default"
+DEFAULT_PARTITION_KEY = 1
+
+
+# --- blobs --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A blob as a listing shows it; `length` in bytes."""
+
+    name: str
+    length: int
+
+
+class BlobStore(Protocol):
+    """Bytes under names; a blob is created once, never changed, and deleted.
+
+    What `put` and `put_stream` acknowledge survives a crash of the process and of the machine.
+    """
+
+    async def put(self, name: str, content: Buffer) -> None:
+        """Create a blob.
+
+        Raises:
+            BlobExistsError: The name is taken.
+        """
+
+    async def put_stream(self, name: str, chunks: AsyncIterator[Buffer]) -> int:
+        """Create a blob from chunks without holding it whole, and give its length in bytes.
+
+        A failure while the chunks arrive leaves no blob of this name.
+
+        Raises:
+            BlobExistsError: The name is taken.
+        """
+
+    async def get(self, name: str) -> Buffer:
+        """Read a whole, small blob.
+
+        Raises:
+            BlobNotFoundError: No such blob.
+        """
+
+    async def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
+        """Read byte ranges, each (offset, length); neighbouring ones are read together.
+
+        Raises:
+            BlobNotFoundError: No such blob.
+        """
+
+    def stream(
+        self, name: str, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[Buffer]:
+        """Read a blob, or `length` bytes of it from `offset`, in chunks of at most about 1 MiB.
+
+        Raises:
+            BlobNotFoundError: No such blob; raised before the first chunk.
+        """
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Remove blobs; a name without a blob is no error."""
+
+    def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """List the blobs whose names begin with a prefix that ends in a slash, in any order."""
+
+    async def list_folders(self, prefix: str) -> Sequence[str]:
+        """List the distinct next segments of the names below a prefix that ends in a slash."""
+
+    async def check(self) -> None:
+        """Touch the store, to see that it answers."""
+
+
+# --- index --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A tenant's part of the archive; `key` is the index's own number."""
+
+    key: int
+    name: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFile:
+    """What is kept of a stored file beside its bytes.
+
+    Attributes:
+        blob_id: Names its blobs; 32 hexadecimal digits, time-ordered.
+        length: Bytes of the file.
+        sha256: Hexadecimal digest of the file.
+        pixel_data_offset: Bytes from the start of the file to the value of its pixel data.
+        frames: The frame map as JSON text, "blob" when it is too big for a row and lies in a blob
+            of its own, or None where frames cannot be told apart.
+    """
+
+    blob_id: str
+    length: int
+    sha256: str
+    transfer_syntax_uid: str
+    pixel_data_offset: int | None = None
+    frames: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewInstance:
+    """An instance whose blobs are written, ready for the index.
+
+    `attributes` holds, per level, those of its attributes that a search returns or matches
+    (shared.dicom.searchable.INDEXED).
+    """
+
+    path: ResourcePath
+    file: InstanceFile
+    attributes: Mapping[Level, Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The instance is in the index; `watermark` is the number of the change that put it there."""
+
+    watermark: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyStored:
+    """Another blob already holds this instance."""
+
+    blob_id: str
+    sha256: str
+
+
+type CommitOutcome = Committed | AlreadyStored
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInstance:
+    """An instance of the index."""
+
+    path: ResourcePath
+    watermark: int
+    file: InstanceFile
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesState:
+    """A series as its documents see it.
+
+    Attributes:
+        key: The index's own number of the series, never used again.
+        revision: Number of the newest change in the series.
+        instance_count: How many instances it has now.
+        changed_at: When it last changed, UTC.
+        document_revision: Revision of the newest series document, None when there is none.
+        document_count: How many instances that document holds.
+    """
+
+    path: ResourcePath
+    key: int
+    revision: int
+    instance_count: int
+    changed_at: datetime
+    document_revision: int | None
+    document_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What an ETag is made of: newest change and number of instances below a resource."""
+
+    revision: int
+    instance_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedBlobs:
+    """Names of blobs that wait for their removal, with the row's own number."""
+
+    key: int
+    names: tuple[str, ...]
+
+
+class ChangeAction(Enum):
+    """What a change did to an instance."""
+
+    CREATE = "Create"
+    DELETE = "Delete"
+    UPDATE = "Update"
+
+
+class InstanceState(Enum):
+    """What has become of the instance since a change."""
+
+    CURRENT = "Current"
+    REPLACED = "Replaced"
+    DELETED = "Deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry of the change feed; `sequence` has no gaps and grows with `timestamp` (UTC)."""
+
+    sequence: int
+    timestamp: datetime
+    action: ChangeAction
+    state: InstanceState
+    partition_name: str
+    path: ResourcePath
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One result of a search.
+
+    Attributes:
+        attributes: Everything the rows of the result's level and of the levels above keep, merged.
+        computed: The computed attributes of the result's level and of the levels above
+            (shared.dicom.searchable.COMPUTED), without those that depend on the request.
+        newest_blob_id: Blob of the newest instance below the result, for what rows do not keep.
+    """
+
+    path: ResourcePath
+    attributes: Document
+    computed: Document
+    newest_blob_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """A page of results; `remaining` counts those after it, None when it was not counted."""
+
+    results: Sequence[Match]
+    remaining: int | None = None
+
+
+class Index(Protocol):
+    """The truth about what is stored: what it does not name does not exist."""
+
+    # Partitions
+
+    async def find_partition(self, name: str) -> Partition | None:
+        """Find a partition by its name."""
+
+    async def create_partition(self, name: str) -> Partition:
+        """Find a partition, or make it; concurrent calls give the same one."""
+
+    async def list_partitions(self) -> Sequence[Partition]:
+        """All partitions, oldest first."""
+
+    # Instances
+
+    async def commit(
+        self, partition: Partition, instances: Sequence[NewInstance]
+    ) -> Sequence[CommitOutcome]:
+        """Add instances with their change rows in one transaction; outcomes in the order given.
+
+        An instance that exists stays as it is; one that an earlier commit of the same `blob_id`
+        added counts as committed. Study and series attributes follow the newest instance; an empty
+        value never replaces one.
+        """
+
+    def instances(self, partition: Partition, path: ResourcePath) -> AsyncIterator[StoredInstance]:
+        """The instances at or below a path, by watermark, read in pages."""
+
+    async def find_instance(
+        self, partition: Partition, path: ResourcePath
+    ) -> StoredInstance | None:
+        """Find one instance by its full path."""
+
+    async def version(self, partition: Partition, path: ResourcePath) -> Version | None:
+        """The newest change at or below a path, None when nothing is there."""
+
+    async def series(self, partition: Partition, path: ResourcePath) -> Sequence[SeriesState]:
+        """The series at or below a study or series path."""
+
+    async def series_members(self, series: SeriesState, after: int) -> Sequence[StoredInstance]:
+        """The instances of a series whose watermark is above `after`, by watermark."""
+
+    async def series_member_uids(self, series: SeriesState, up_to: int) -> Sequence[Uid]:
+        """The SOP Instance UIDs of a series whose watermark is at most `up_to`."""
+
+    async def record_series_document(
+        self, series: SeriesState, revision: int, count: int, superseded_until: datetime
+    ) -> bool:
+        """Make the document of `revision` the newest; an older one waits for its removal.
+
+        False when a newer document is recorded already, or the series is gone.
+        """
+
+    async def delete(
+        self, partition: Partition, path: ResourcePath, blobs_until: datetime
+    ) -> Sequence[StoredInstance]:
+        """Remove everything at or below a path with its change rows, and give what was removed.
+
+        The study and series attributes become those of the instances that remain; the blobs wait
+        until `blobs_until` (UTC) for their removal.
+        """
+
+    # Search
+
+    async def search(self, partition: Partition, query: SearchQuery) -> Matches:
+        """The results of a query, newest first."""
+
+    # Change feed
+
+    async def number_changes(self) -> int:
+        """Give committed changes their sequence and timestamp, and tell how many got one."""
+
+    async def changes(self, after: int, limit: int) -> Sequence[Change]:
+        """The entries with a sequence above `after`, numbering new ones first."""
+
+    async def latest_change(self) -> Change | None:
+        """The entry with the highest sequence."""
+
+    # Blobs to remove
+
+    async def add_deleted_blobs(self, names: Sequence[str], until: datetime) -> None:
+        """Let blobs wait for their removal."""
+
+    async def due_blobs(self, now: datetime, limit: int) -> Sequence[DeletedBlobs]:
+        """Blobs whose time has come, oldest first."""
+
+    async def forget_blobs(self, keys: Sequence[int]) -> None:
+        """Drop rows whose blobs are removed."""
+
+    async def known_blob_ids(self, blob_ids: Sequence[str]) -> frozenset[str]:
+        """Those that an instance names, or that wait for their removal."""
+
+    # Life
+
+    async def check(self) -> None:
+        """Touch the index, to see that it answers."""
+
+    async def close(self) -> None:
+        """Let go of connections and threads."""
+
+
+# --- secrets and small state --------------------------------------------------------------------
+
+
+class Secrets(Protocol):
+    """Secret texts under names of letters, digits and dashes."""
+
+    async def get(self, name: str) -> str | None:
+        """Read a secret."""
+
+    async def set(self, name: str, value: str) -> None:
+        """Write a secret."""
+
+    async def delete(self, name: str) -> None:
+        """Remove a secret; one that is not there is no error."""
+
+
+type StateValue = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """A row of a state table; `version` changes on every write."""
+
+    key: str
+    values: Mapping[str, StateValue]
+    version: str
+
+
+class StateTable(Protocol):
+    """Small rows under (table, partition, key), written with optimistic concurrency."""
+
+    async def get(self, table: str, partition: str, key: str) -> StateRow | None:
+        """Read a row."""
+
+    async def put(
+        self,
+        table: str,
+        partition: str,
+        key: str,
+        values: Mapping[str, StateValue],
+        *,
+        if_version: str | None = None,
+    ) -> str:
+        """Write a row and give its new version.
+
+        With `if_version`, only a row of that version is replaced; with an empty one, only a row
+        that does not exist is made.
+
+        Raises:
+            ConflictError: The row is not of that version.
+        """
+
+    async def delete(self, table: str, partition: str, key: str) -> None:
+        """Remove a row; one that is not there is no error."""
+
+    def list(self, table: str, partition: str) -> AsyncIterator[StateRow]:
+        """The rows of a partition, by key."""
