@@ -1,0 +1,44 @@
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from shared.dicom.header import Header, NeedsPydicom
+from shared.dicom.part10 import Part10Scanner, scan
+from shared.dicom.pydicom_reader import read_with_pydicom
+from shared.errors import InvalidInstanceError
+from tests.shared.dicom import corpus
+
+
+def read(content: bytes) -> Header | None:
+    """The header by pydicom, or None where it is refused."""
+    try:
+        return read_with_pydicom(BytesIO(content))
+    except InvalidInstanceError:
+        return None
+
+
+@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+def test_scanner_and_pydicom_read_the_same_header(path: Path) -> None:
+    content = path.read_bytes()
+    try:
+        scanned = scan(content)
+    except (NeedsPydicom, InvalidInstanceError):
+        return
+    assert scanned == read(content)
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+@pytest.mark.parametrize("path", corpus.FILES[::8], ids=lambda path: path.name)
+def test_chunks_of_any_size_give_the_same_header(path: Path, size: int) -> None:
+    content = path.read_bytes()[: 60_000 if size == 1 else None]
+    outcomes: list[Header | type[Exception]] = []
+    for step in (len(content), size):
+        scanner = Part10Scanner()
+        try:
+            for at in range(0, len(content), step):
+                scanner.feed(content[at : at + step])
+            outcomes.append(scanner.finish())
+        except (NeedsPydicom, InvalidInstanceError) as error:
+            outcomes.append(type(error))
+    assert outcomes[0] == outcomes[1]
