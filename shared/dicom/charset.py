@@ -69,6 +69,9 @@ def decode(raw: bytes, encodings: Sequence[str]) -> str:
     Standard: PS3.5 6.1.2.4 and 6.1.2.5, code extension (2025b).
     """
     if _ESCAPE not in raw:
+        # All that is ASCII means the same in every character set, and that is quickly decoded.
+        if raw.isascii():
+            return raw.decode("ascii")
         return raw.decode(encodings[0], "replace")
     return "".join(_decode_part(part, encodings) for part in _ESCAPED_PARTS.findall(raw))
 

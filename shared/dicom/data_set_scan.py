@@ -7,12 +7,11 @@ import sys
 from dataclasses import dataclass
 from struct import Struct
 
-from shared.dicom.charset import DEFAULT_ENCODINGS, Encodings, encodings_of
+from shared.dicom.charset import DEFAULT_ENCODINGS, encodings_of
 from shared.dicom.dictionary import (
     EXTENDED_OFFSET_TABLES,
     LUT_DESCRIPTORS,
     PIXEL_DATA,
-    PLAIN_TAGS,
     SPECIFIC_CHARACTER_SET,
     UNDEFINED,
     US_OR_SS,
@@ -21,18 +20,25 @@ from shared.dicom.dictionary import (
     settle,
     vr_of,
 )
-from shared.dicom.frames import END_OF_IMAGE_WINDOW, Fragments
+from shared.dicom.fragment_scan import FragmentScan
+from shared.dicom.frames import Fragments
 from shared.dicom.header import BulkValue, Limits, NeedsPydicom, PixelDataElement
+from shared.dicom.plain_elements import (
+    HEADER_LENGTH,
+    OpenDataSet,
+    take_explicit,
+    take_implicit,
+)
 from shared.dicom.value_representation import (
     BULK_VRS,
     CONVERT,
     LONG_VRS,
     MAY_BE_BY_REFERENCE,
     TEXT_VRS,
-    Convert,
     Document,
     Element,
 )
+from shared.dicom.window import Window
 from shared.errors import InvalidInstanceError
 
 _EXPLICIT = Struct("<4s2sH").unpack_from
@@ -42,42 +48,17 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _ITEM_END = b"\xfe\xff\x0d\xe0"
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 _ITEM_GROUP = 0xFFFE
-_HEADER_LENGTH = 8
 _LONG_HEADER_LENGTH = 12
-_MAX_SHORT_LENGTH = 0xFFFF
 _UNBOUNDED = sys.maxsize
 
 _VRS = {vr.encode(): vr for vr in [*CONVERT, "SQ"]}
-# What the fast loops take: a tag of the Standard, a value that is small and needs no context.
-_SHORT: dict[bytes, tuple[str, Convert]] = {
-    vr.encode(): (vr, convert) for vr, convert in CONVERT.items() if vr not in LONG_VRS
-}
-_IMPLICIT_TAGS: dict[bytes, tuple[str, str, Convert]] = {
-    tag: (key, vr, CONVERT[vr])
-    for tag, (key, vr) in PLAIN_TAGS.items()
-    if vr in CONVERT and vr not in BULK_VRS
-}
-_EXPLICIT_TAGS = {tag: key for tag, (key, _) in PLAIN_TAGS.items()}
-
-
-@dataclass(slots=True)
-class _DataSet:
-    """A data set being read: the whole one, or an item. `limit` is where it must end."""
-
-    document: Document
-    limit: int
-    encodings: Encodings
-    is_implicit: bool
-    path: str
-    # Command and file meta elements have no place in it.
-    last: str = "0002FFFF"
 
 
 @dataclass(slots=True)
 class _Sequence:
     """A sequence being read, and the data set it is in."""
 
-    parent: _DataSet
+    parent: OpenDataSet
     element: Element
     items: list[Document]
     limit: int
@@ -87,13 +68,12 @@ class _Sequence:
 
 @dataclass(slots=True)
 class _Encapsulated:
-    """An encapsulated value being read, and where its current fragment is and how long."""
+    """An encapsulated value being read."""
 
     element: Element
     path: str
     offset: int
-    fragments: Fragments
-    current: tuple[int, int] = (0, 0)
+    scan: FragmentScan
 
 
 @dataclass(slots=True)
@@ -106,17 +86,15 @@ class _Undecided:
     documents: tuple[Document, ...]
 
 
-class DataSetScan:
-    """The state of a scan; `buffer`, `position` and `base` are whoever feeds it to keep.
+class DataSetScan(Window):
+    """The state of a scan.
 
-    `base` is the offset in the file of the buffer's first byte. `step` advances `position`, beyond
+    `base` is the offset in the file of the buffer's first byte. `run` advances `position`, beyond
     the end of the buffer when a value is to be skipped.
     """
 
-    def __init__(self, limits: Limits, *, is_implicit: bool) -> None:
-        self.buffer = b""
-        self.position = 0
-        self.base = 0
+    def __init__(self, window: Window, limits: Limits, *, is_implicit: bool) -> None:
+        super().__init__(window.buffer, window.position, window.base)
         self.bulk_values: list[BulkValue] = []
         self.pixel_data: PixelDataElement | None = None
         self.fragments: Fragments | None = None
@@ -124,24 +102,29 @@ class DataSetScan:
         self.character_sets: tuple[str, ...] = ()
         self._limits = limits
         self._file_is_explicit = not is_implicit
-        self._current = _DataSet({}, _UNBOUNDED, DEFAULT_ENCODINGS, is_implicit, "")
+        self._current = OpenDataSet({}, _UNBOUNDED, DEFAULT_ENCODINGS, is_implicit, "")
         self.document = self._current.document
         self._sequences: list[_Sequence] = []
-        self._encapsulated = _Encapsulated({}, "", 0, Fragments())
+        self._encapsulated = _Encapsulated({}, "", 0, FragmentScan(self, limits))
         self._undecided: list[_Undecided] = []
         self._nul_ended: list[str] = []
         self._elements = 0
         self._held = 0
         self._phase = self._first_element if is_implicit else self._next_elements
 
-    def step(self) -> int:
-        """Read on, and give 0, or how many bytes from `position` are needed to read on.
+    def run(self) -> int:
+        """Read on as far as the buffer goes, and give how many bytes from `position` come next.
+
+        It is 0 when `position` is beyond the buffer.
 
         Raises:
             NeedsPydicom: This is not as the Standard has it.
             InvalidInstanceError: A bound is broken.
         """
-        return self._phase()
+        needed = 0
+        while not needed and self.position <= len(self.buffer):
+            needed = self._phase()
+        return needed
 
     @property
     def is_between_elements(self) -> bool:
@@ -169,8 +152,8 @@ class DataSetScan:
         """See whether what should be implicit VR is; some senders err, in items above all."""
         at = self.position
         if self.base + at < self._current.limit:
-            if at + _HEADER_LENGTH > len(self.buffer):
-                return _HEADER_LENGTH
+            if at + HEADER_LENGTH > len(self.buffer):
+                return HEADER_LENGTH
             if self.buffer[at + 4 : at + 6].isupper() and self.buffer[at + 4 : at + 6].isalpha():
                 raise NeedsPydicom
         self._phase = self._next_elements
@@ -182,10 +165,11 @@ class DataSetScan:
         # One more than fits, so that the bound is seen to be broken below.
         stop = min(len(self.buffer), current.limit - self.base, self.position + room + 1)
         start, before = self.position, len(current.document)
-        if current.is_implicit:
-            self._take_implicit(current, stop)
-        else:
-            self._take_explicit(current, stop)
+        take = take_implicit if current.is_implicit else take_explicit
+        nul_ended = [] if self._sequences else self._nul_ended
+        self.position = take(
+            current, self.buffer, (start, stop, self._limits.bulk_threshold), nul_ended
+        )
         self._hold(self.position - start, len(current.document) - before)
         return self._next_element(current)
 
@@ -195,62 +179,17 @@ class DataSetScan:
         if self._held > self._limits.max_held_length or self._elements > self._limits.max_elements:
             raise InvalidInstanceError("The data set has more attributes than this service takes.")
 
-    def _take_explicit(self, current: _DataSet, stop: int) -> None:
-        """Take elements as long as nothing about them is special. The hot path."""
-        buffer, position, last = self.buffer, self.position, current.last
-        document, encodings = current.document, current.encodings
-        nul_ended = [] if self._sequences else self._nul_ended
-        while position + _HEADER_LENGTH <= stop:
-            tag, vr, length = _EXPLICIT(buffer, position)
-            key = _EXPLICIT_TAGS.get(tag)
-            short = _SHORT.get(vr)
-            start = position + _HEADER_LENGTH
-            end = start + length
-            if key is None or short is None or end > stop or key <= last:
-                break
-            if length:
-                document[key] = short[1](buffer[start:end], encodings)
-                if not buffer[end - 1]:
-                    nul_ended.append(key)
-            else:
-                document[key] = {"vr": short[0]}
-            last = key
-            position = end
-        self.position, current.last = position, last
-
-    def _take_implicit(self, current: _DataSet, stop: int) -> None:
-        """Take elements as long as nothing about them is special. The hot path."""
-        buffer, position, last = self.buffer, self.position, current.last
-        document, encodings = current.document, current.encodings
-        nul_ended = [] if self._sequences else self._nul_ended
-        while position + _HEADER_LENGTH <= stop:
-            tag, length = _IMPLICIT(buffer, position)
-            known = _IMPLICIT_TAGS.get(tag)
-            start = position + _HEADER_LENGTH
-            end = start + length
-            if known is None or end > stop or length > _MAX_SHORT_LENGTH or known[0] <= last:
-                break
-            last = known[0]
-            if length:
-                document[last] = known[2](buffer[start:end], encodings)
-                if not buffer[end - 1]:
-                    nul_ended.append(last)
-            else:
-                document[last] = {"vr": known[1]}
-            position = end
-        self.position, current.last = position, last
-
-    def _next_element(self, current: _DataSet) -> int:
+    def _next_element(self, current: OpenDataSet) -> int:
         """Take one element of any kind."""
         at, buffer = self.position, self.buffer
         if self.base + at >= current.limit:
             return self._close_item(current, at)
-        if at + _HEADER_LENGTH > len(buffer):
-            return _HEADER_LENGTH
+        if at + HEADER_LENGTH > len(buffer):
+            return HEADER_LENGTH
         tag, written, length = _EXPLICIT(buffer, at)
         if tag == _ITEM_END:
             return self._delimited_item(current, at)
-        vr, start = None, at + _HEADER_LENGTH
+        vr, start = None, at + HEADER_LENGTH
         if current.is_implicit:
             length = _LENGTH(buffer, at + 4)[0]
         else:
@@ -264,7 +203,7 @@ class DataSetScan:
         number = int.from_bytes(tag[1::-1]) << 16 | int.from_bytes(tag[:1:-1])
         return self._element(current, number, (vr, start, length))
 
-    def _element(self, current: _DataSet, tag: int, field: tuple[str | None, int, int]) -> int:
+    def _element(self, current: OpenDataSet, tag: int, field: tuple[str | None, int, int]) -> int:
         written, start, length = field
         key = key_of(tag)
         # Out of order, or a group that has no place here: pydicom's reading decides.
@@ -287,7 +226,7 @@ class DataSetScan:
             return self._limits.bulk_threshold
         return self._limits.max_value_length
 
-    def _take(self, current: _DataSet, key: str, field: tuple[str, int, int]) -> int:
+    def _take(self, current: OpenDataSet, key: str, field: tuple[str, int, int]) -> int:
         """Take a value into the document."""
         vr, start, length = field
         end = start + length
@@ -314,7 +253,7 @@ class DataSetScan:
             current.document[key] = taken
         return 0
 
-    def _notice(self, current: _DataSet, key: str, value: tuple[bytes, Element]) -> None:
+    def _notice(self, current: OpenDataSet, key: str, value: tuple[bytes, Element]) -> None:
         """Remember what later elements, or the header, depend on."""
         raw, taken = value
         is_root = not self._sequences
@@ -329,7 +268,7 @@ class DataSetScan:
         elif is_root and raw.endswith(b"\0"):
             self._nul_ended.append(key)
 
-    def _refer(self, current: _DataSet, key: str, field: tuple[str, int, int]) -> int:
+    def _refer(self, current: OpenDataSet, key: str, field: tuple[str, int, int]) -> int:
         """Give a value by reference, and skip it."""
         vr, start, length = field
         if vr not in MAY_BE_BY_REFERENCE:
@@ -354,7 +293,7 @@ class DataSetScan:
         return 0
 
     def _open_sequence(
-        self, current: _DataSet, key: str, field: tuple[str | None, int, int]
+        self, current: OpenDataSet, key: str, field: tuple[str | None, int, int]
     ) -> int:
         written, start, length = field
         if len(self._sequences) >= self._limits.max_depth:
@@ -378,11 +317,11 @@ class DataSetScan:
         sequence, at = self._sequences[-1], self.position
         if self.base + at >= sequence.limit:
             return self._close_sequence(sequence)
-        if at + _HEADER_LENGTH > len(self.buffer):
-            return _HEADER_LENGTH
+        if at + HEADER_LENGTH > len(self.buffer):
+            return HEADER_LENGTH
         tag, length = _IMPLICIT(self.buffer, at)
-        self._hold(_HEADER_LENGTH, 1)
-        self.position = at + _HEADER_LENGTH
+        self._hold(HEADER_LENGTH, 1)
+        self.position = at + HEADER_LENGTH
         if tag == _SEQUENCE_END and sequence.limit == _UNBOUNDED:
             return self._close_sequence(sequence)
         limit = _UNBOUNDED if length == UNDEFINED else self.base + self.position + length
@@ -392,7 +331,7 @@ class DataSetScan:
         sequence.items.append(document)
         path = f"{sequence.path}/{len(sequence.items)}/"
         encodings = sequence.parent.encodings
-        self._current = _DataSet(document, limit, encodings, sequence.is_implicit, path)
+        self._current = OpenDataSet(document, limit, encodings, sequence.is_implicit, path)
         is_doubtful = sequence.is_implicit and self._file_is_explicit
         self._phase = self._first_element if is_doubtful else self._next_elements
         return 0
@@ -407,20 +346,20 @@ class DataSetScan:
         self._phase = self._next_elements
         return 0
 
-    def _close_item(self, current: _DataSet, at: int) -> int:
+    def _close_item(self, current: OpenDataSet, at: int) -> int:
         if self.base + at > current.limit:
             raise NeedsPydicom
         self._phase = self._next_item
         return 0
 
-    def _delimited_item(self, current: _DataSet, at: int) -> int:
+    def _delimited_item(self, current: OpenDataSet, at: int) -> int:
         if not self._sequences or current.limit != _UNBOUNDED:
             raise NeedsPydicom
-        self.position = at + _HEADER_LENGTH
+        self.position = at + HEADER_LENGTH
         self._phase = self._next_item
         return 0
 
-    def _open_encapsulated(self, current: _DataSet, key: str, field: tuple[str, int]) -> int:
+    def _open_encapsulated(self, current: OpenDataSet, key: str, field: tuple[str, int]) -> int:
         vr, start = field
         if vr not in BULK_VRS:
             raise NeedsPydicom
@@ -434,56 +373,26 @@ class DataSetScan:
         current.last = key
         is_pixel_data = not self._sequences and key in PIXEL_DATA
         offset = self.base + start
+        scan = FragmentScan(self, self._limits)
         if is_pixel_data:
-            self.fragments = Fragments()
+            self.fragments = scan.fragments
             self.pixel_data = PixelDataElement(PIXEL_DATA[key], vr, offset, None)
-        fragments = self.fragments if is_pixel_data else None
-        self._encapsulated = _Encapsulated(element, path, offset, fragments or Fragments())
+        self._encapsulated = _Encapsulated(element, path, offset, scan)
         self._phase = self._next_fragment
         return 0
 
     def _next_fragment(self) -> int:
-        value, at = self._encapsulated, self.position
-        if at + _HEADER_LENGTH > len(self.buffer):
-            return _HEADER_LENGTH
-        tag, length = _IMPLICIT(self.buffer, at)
-        if tag == _SEQUENCE_END:
-            return self._close_encapsulated(value, at)
-        if tag != _ITEM or length == UNDEFINED:
-            raise NeedsPydicom
-        start = at + _HEADER_LENGTH
-        if value.fragments.basic_offsets is None:
-            if length > self._limits.max_held_length:
-                raise InvalidInstanceError("The basic offset table is too long.")
-            if start + length > len(self.buffer):
-                return int(start + length - at)
-            value.fragments.basic_offsets = self.buffer[start : start + length]
-            self.position = start + length
-            return 0
-        if len(value.fragments.lengths) >= self._limits.max_fragments:
-            raise InvalidInstanceError("The pixel data has more fragments than this service takes.")
-        value.current = (self.base + start, length)
-        self.position = start + length - min(length, END_OF_IMAGE_WINDOW)
-        self._phase = self._end_fragment
-        return 0
+        scan = self._encapsulated.scan
+        needed = scan.step()
+        if scan.is_complete:
+            self._close_encapsulated()
+        return needed
 
-    def _end_fragment(self) -> int:
-        value, at = self._encapsulated, self.position
-        offset, length = value.current
-        window = min(length, END_OF_IMAGE_WINDOW)
-        if at + window > len(self.buffer):
-            return window
-        value.fragments.add(offset, length, self.buffer[at : at + window])
-        self.position = at + window
-        self._phase = self._next_fragment
-        return 0
-
-    def _close_encapsulated(self, value: _Encapsulated, at: int) -> int:
-        length = self.base + at - value.offset
+    def _close_encapsulated(self) -> None:
+        value = self._encapsulated
+        length = self.base + self.position - HEADER_LENGTH - value.offset
         self.bulk_values.append(BulkValue(value.path, value.offset, length, value.element))
-        self.position = at + _HEADER_LENGTH
         self._phase = self._next_elements
-        return 0
 
 
 def _correct_lut_descriptor(key: str, element: Element) -> None:

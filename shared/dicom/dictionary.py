@@ -3,6 +3,8 @@
 Standard: PS3.6, PS3.5 6.2.2, 7.8.1, Annex A (2025b).
 """
 
+from functools import lru_cache
+
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR
 
@@ -21,7 +23,7 @@ US_OR_SS = "US or SS"
 _US_OR_OW = "US or OW"
 _LUT_DESCRIPTOR = "00283002"
 _MAX_CORRECTED_UN = 0xFFFF
-_MIN_PRIVATE_CREATOR, _MAX_PRIVATE_CREATOR = 0x10, 0xFF
+MIN_PRIVATE_CREATOR, _MAX_PRIVATE_CREATOR = 0x10, 0xFF
 
 
 def key_of(tag: int) -> str:
@@ -43,6 +45,7 @@ PLAIN_TAGS: dict[bytes, tuple[str, str]] = {
 }
 
 
+@lru_cache(maxsize=4096)
 def known_vr(tag: int) -> str | None:
     """The VR of an attribute of the Standard, possibly a choice as `US or SS`."""
     try:
@@ -63,16 +66,16 @@ def vr_of(tag: int, written: str | None, length: int) -> str:
         return written
     if written == "UN" and length == UNDEFINED:
         return "SQ"
-    vr = _private_vr(tag) if tag >> 16 & 1 else known_vr(tag)
-    if vr is None and not tag & 0xFFFF:
+    if not tag & 0xFFFF:
         return "UL"
+    vr = _private_vr(tag) if tag >> 16 & 1 else known_vr(tag)
     if vr is None:
         return "SQ" if length == UNDEFINED else "UN"
     return "UN" if written == "UN" and length >= _MAX_CORRECTED_UN else vr
 
 
 def _private_vr(tag: int) -> str | None:
-    is_creator = _MIN_PRIVATE_CREATOR <= tag & 0xFFFF <= _MAX_PRIVATE_CREATOR
+    is_creator = MIN_PRIVATE_CREATOR <= tag & 0xFFFF <= _MAX_PRIVATE_CREATOR
     return "LO" if is_creator else None
 
 

@@ -10,6 +10,7 @@ from shared.dicom.preamble import PREAMBLE_LENGTH, PreambleKind, kind_of_preambl
 from shared.dicom.transfer_syntax import TransferSyntax, transfer_syntax
 from shared.dicom.uid import parse_uid
 from shared.dicom.value_representation import LONG_VRS, PADDING
+from shared.dicom.window import Window
 from shared.errors import InvalidInstanceError, InvalidUidError
 
 PREFIXED_LENGTH = PREAMBLE_LENGTH + 4
@@ -24,22 +25,26 @@ _LONG_VR_CODES = frozenset(vr.encode() for vr in LONG_VRS)
 _SOP_CLASS_UID, _SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID = 0x0002, 0x0003, 0x0010
 
 
-class FileMetaScan:
-    """A scan up to the data set; `buffer`, `position` and `base` as in `DataSetScan`."""
+class FileMetaScan(Window):
+    """A scan up to the data set."""
 
-    def __init__(self) -> None:
-        self.buffer = b""
-        self.position = 0
-        self.base = 0
+    def __init__(self, buffer: bytes = b"") -> None:
+        super().__init__(buffer)
         self.preamble = PreambleKind.ABSENT
         self._uids: dict[int, str] = {}
         self.is_complete = False
 
-    def step(self) -> int:
-        """Read on, and give 0, or how many bytes from `position` are needed to read on."""
-        if self.preamble is PreambleKind.ABSENT:
-            return self._prefix()
-        return self._element()
+    def run(self) -> int:
+        """Read on, and give 0 at the end, or how many bytes from `position` are needed before.
+
+        Raises:
+            NeedsPydicom: There is no preamble, or something else than file meta information.
+            InvalidInstanceError: It is too long.
+        """
+        needed = self._prefix() if self.preamble is PreambleKind.ABSENT else 0
+        while not needed and not self.is_complete:
+            needed = self._element()
+        return needed
 
     def _prefix(self) -> int:
         if len(self.buffer) < PREFIXED_LENGTH:

@@ -18,7 +18,7 @@ class Limits:
     Attributes:
         bulk_threshold: A longer value of a binary VR is given by reference.
         max_value_length: A longer value of a text or number VR is given by reference, or refused
-            if the Standard does not allow that for its VR.
+            if the Standard does not allow that for its VR. Not less than 65 535.
         max_held_length: Of all values together that are not given by reference.
         max_elements: Elements and sequence items together.
         max_depth: Of sequences in sequences.

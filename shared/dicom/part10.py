@@ -47,7 +47,7 @@ class Part10Scanner:
         """
         ahead = self.skippable
         if ahead:
-            self._skip(min(ahead, len(chunk)))
+            self._reader.skip(min(ahead, len(chunk)))
             if len(chunk) <= ahead:
                 return
             chunk = memoryview(chunk)[ahead:]
@@ -60,38 +60,25 @@ class Part10Scanner:
     @property
     def skippable(self) -> int:
         """How many of the bytes that follow will not be looked at."""
-        return max(0, self._reader.position - len(self._reader.buffer))
-
-    def _skip(self, length: int) -> None:
-        reader = self._reader
-        gone = len(reader.buffer)
-        reader.buffer = b""
-        reader.base += gone + length
-        reader.position -= gone + length
+        return self._reader.skippable
 
     def _read(self) -> None:
         reader = self._reader
-        rest = reader.buffer[reader.position :]
-        parts = [rest, *self._pending] if rest else self._pending
-        reader.base += reader.position
-        reader.position = 0
-        reader.buffer = parts[0] if len(parts) == 1 else b"".join(parts)
+        reader.extend(self._pending)
         self._pending, self._pending_length = [], 0
-        self._needed = 0
-        while not self._needed and not self.skippable:
-            self._needed = self._reader.step()
-            if self._meta.is_complete and self._reader is self._meta:
-                self._begin_data_set()
+        self._needed = reader.run()
+        if reader is self._meta and not self._needed:
+            self._needed = self._begin_data_set().run()
 
-    def _begin_data_set(self) -> None:
+    def _begin_data_set(self) -> DataSetScan:
         meta = self._meta
         syntax = meta.transfer_syntax()
         if syntax.is_deflated or not syntax.is_little_endian:
             raise NeedsPydicom
-        scan = DataSetScan(self._limits, is_implicit=syntax.is_implicit)
-        scan.buffer, scan.position, scan.base = meta.buffer, meta.position, meta.base
+        scan = DataSetScan(meta, self._limits, is_implicit=syntax.is_implicit)
         meta.buffer = b""
         self._syntax, self._reader = syntax, scan
+        return scan
 
     def finish(self) -> Header:
         """Give the header, when the whole file has been fed.

@@ -97,15 +97,11 @@ def read_with_pydicom(file: BinaryIO, limits: Limits | None = None) -> Header:
 
 
 def _file_meta(start: bytes) -> FileMetaScan | None:
-    meta = FileMetaScan()
-    meta.buffer = start
+    meta = FileMetaScan(start)
     try:
-        while not meta.is_complete:
-            if meta.step():
-                return None
+        return None if meta.run() else meta
     except NeedsPydicom:
         return None
-    return meta
 
 
 def _read(file: BinaryIO, meta: FileMetaScan | None, limits: Limits) -> Header:

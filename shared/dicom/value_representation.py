@@ -3,9 +3,9 @@
 Standard: PS3.5 6.2, PS3.18 F.2 (2025b).
 """
 
-import struct
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable
+from struct import Struct, calcsize, unpack
 from typing import Any
 
 from shared.dicom.charset import Encodings, decode
@@ -26,6 +26,8 @@ _EXACT = 2.0**53
 _MAX_PERSON_NAME_GROUPS = 3
 _PERSON_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _INTEGER_RANGE = range(-(2**63), 2**64)
+_MAX_IS_LENGTH = 12
+_PLAIN_INTEGER, _PLAIN_DECIMAL = b"0123456789+- ", b"0123456789+-.eE \\"
 
 BULK_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 LONG_VRS = BULK_VRS | {"SQ", "UC", "UR", "UT", "SV", "UV"}
@@ -53,7 +55,7 @@ _NUMBERS = {
 }
 
 
-UNIT_LENGTHS = {vr: struct.calcsize("<" + code) for vr, code in _NUMBERS.items()} | {"AT": 4}
+UNIT_LENGTHS = {vr: calcsize("<" + code) for vr, code in _NUMBERS.items()} | {"AT": 4}
 """Bytes that one value takes, for the VRs where that is fixed."""
 
 
@@ -146,23 +148,13 @@ def _application_entity(raw: bytes, _: Encodings) -> Element:
     return element("AE", [value.strip(BLANK) or None for value in values])
 
 
-def _text(vr: str) -> Convert:
-    """The VRs of the declared character sets that may have several values."""
+def _text(vr: str, separator: str | None = "\\") -> Convert:
+    """The VRs of the declared character sets; without a separator they hold one value."""
 
     def convert(raw: bytes, encodings: Encodings) -> Element:
         text = decode(raw, encodings).rstrip(PADDING)
-        if "\\" in text:
-            return element(vr, _texts(text.split("\\")))
-        return {"vr": vr, "Value": [text]} if text else {"vr": vr}
-
-    return convert
-
-
-def _long_text(vr: str) -> Convert:
-    """The VRs of the declared character sets that hold one value, backslashes and all."""
-
-    def convert(raw: bytes, encodings: Encodings) -> Element:
-        text = decode(raw, encodings).rstrip(PADDING)
+        if separator and separator in text:
+            return element(vr, _texts(text.split(separator)))
         return {"vr": vr, "Value": [text]} if text else {"vr": vr}
 
     return convert
@@ -174,34 +166,46 @@ def _uri(raw: bytes, _: Encodings) -> Element:
 
 def _person_names(raw: bytes, encodings: Encodings) -> Element:
     text = decode(raw.rstrip(b" \0"), encodings)
-    return element("PN", [person_name(value) for value in text.split("\\")])
+    if "\\" in text:
+        return element("PN", [person_name(value) for value in text.split("\\")])
+    name = person_name(text)
+    return {"vr": "PN", "Value": [name]} if name else {"vr": "PN"}
 
 
 def _decimals(raw: bytes, _: Encodings) -> Element:
+    if not raw.translate(None, _PLAIN_DECIMAL):
+        try:
+            numbers = [float(value) for value in raw.split(b"\\")]
+        except ValueError:
+            numbers = []
+        if numbers and min(numbers) > -_EXACT and max(numbers) < _EXACT:
+            return {"vr": "DS", "Value": numbers}
     text = raw.decode("latin-1").rstrip(BLANK)
     return element("DS", [decimal(value) for value in text.split("\\")])
 
 
 def _integers(raw: bytes, _: Encodings) -> Element:
+    if len(raw) <= _MAX_IS_LENGTH and not raw.translate(None, _PLAIN_INTEGER):
+        try:
+            return {"vr": "IS", "Value": [int(raw)]}
+        except ValueError:
+            pass
     text = raw.decode("latin-1").rstrip(BLANK)
     return element("IS", [integer(value) for value in text.split("\\")])
 
 
 def _numbers(vr: str) -> Convert:
     code = _NUMBERS[vr]
-    size = struct.calcsize("<" + code)
-    single = struct.Struct("<" + code)
+    size = calcsize("<" + code)
+    single = Struct("<" + code).unpack
     is_real = vr in {"FL", "FD"}
 
     def convert(raw: bytes, _: Encodings) -> Element:
         length = len(raw)
-        if length == size:
-            values = list(single.unpack(raw))
-        elif length % size:
+        if length % size:
             return binary_element("UN", raw)
-        else:
-            values = list(struct.unpack(f"<{length // size}{code}", raw))
-        return {"vr": vr, "Value": [finite(value) for value in values] if is_real else values}
+        values = single(raw) if length == size else unpack(f"<{length // size}{code}", raw)
+        return {"vr": vr, "Value": [*map(finite, values)] if is_real else [*values]}
 
     return convert
 
@@ -209,7 +213,7 @@ def _numbers(vr: str) -> Convert:
 def _attribute_tags(raw: bytes, _: Encodings) -> Element:
     if len(raw) % 4:
         return binary_element("UN", raw)
-    halves = struct.unpack(f"<{len(raw) // 2}H", raw)
+    halves = unpack(f"<{len(raw) // 2}H", raw)
     return element(
         "AT", [f"{g:04X}{e:04X}" for g, e in zip(halves[::2], halves[1::2], strict=True)]
     )
@@ -231,7 +235,7 @@ CONVERT: dict[str, Convert] = {
     "UR": _uri,
     **{vr: _code_text(vr) for vr in ("AS", "CS", "DA", "DT", "TM", "UI")},
     **{vr: _text(vr) for vr in ("LO", "SH", "UC")},
-    **{vr: _long_text(vr) for vr in ("LT", "ST", "UT")},
+    **{vr: _text(vr, None) for vr in ("LT", "ST", "UT")},
     **{vr: _numbers(vr) for vr in _NUMBERS},
     **{vr: _binary(vr) for vr in BULK_VRS},
 }
