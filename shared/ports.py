@@ -5,7 +5,7 @@ Every method raises StoreUnavailableError when its store does not answer now.
 
 from collections.abc import AsyncIterator, Buffer, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
@@ -82,6 +82,9 @@ class BlobStore(Protocol):
 
     async def list_folders(self, prefix: str) -> Sequence[str]:
         """List the distinct next segments of the names below a prefix that ends in a slash."""
+
+    async def remove_leftovers(self, older_than: timedelta) -> int:
+        """Remove what writes cut short have left behind, and tell how many there were."""
 
     async def check(self) -> None:
         """Touch the store, to see that it answers."""

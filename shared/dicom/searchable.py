@@ -9,6 +9,7 @@ from enum import Enum
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from shared.dicom.resource import Level
+from shared.dicom.value_representation import Document
 
 
 class Kind(Enum):
@@ -226,3 +227,14 @@ INDEXED: dict[Level, frozenset[str]] = {
     for level in Level
 }
 """What the rows of each level keep of the data set, so that a search need not open a blob."""
+
+
+def indexed_attributes(document: Document) -> dict[Level, Document]:
+    """What the rows of each level keep of a data set."""
+    return {
+        level: {tag: document[tag] for tag in tags if tag in document}
+        for level, tags in _INDEXED_IN_ORDER.items()
+    }
+
+
+_INDEXED_IN_ORDER = {level: tuple(sorted(tags)) for level, tags in INDEXED.items()}

@@ -7,7 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shared.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from shared.dicom.transfer_syntax import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    TRANSFER_SYNTAXES,
+    transfer_syntax,
+)
 from shared.errors import NotAcceptableError, UnsupportedMediaTypeError
 
 AS_STORED = "*"
@@ -138,6 +142,15 @@ class Representation:
     media_type: str
     is_multipart: bool
     transfer_syntax_uid: str
+
+    def is_given_in(self, stored_syntax_uid: str) -> bool:
+        """Whether a frame stored in a syntax is what was asked for, without transcoding."""
+        if self.media_type not in (
+            OCTET_STREAM,
+            transfer_syntax(stored_syntax_uid).frame_media_type,
+        ):
+            return False
+        return self.transfer_syntax_uid in (AS_STORED, stored_syntax_uid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""Secrets in one file that only its owner may read, for the embedded mode."""
+
+import asyncio
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+
+from shared.errors import StoreUnavailableError
+
+_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}\Z")
+_MODE = 0o600
+
+
+class LocalSecrets:
+    """Secrets as one JSON object; a change replaces the file, under a lock between processes."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = file.with_name(file.name + ".lock")
+
+    async def get(self, name: str) -> str | None:
+        """See Secrets."""
+        secrets = await asyncio.to_thread(self._read)
+        return secrets.get(_checked(name))
+
+    async def set(self, name: str, value: str) -> None:
+        """See Secrets."""
+        await asyncio.to_thread(self._change, _checked(name), value)
+
+    async def delete(self, name: str) -> None:
+        """See Secrets."""
+        await asyncio.to_thread(self._change, _checked(name), None)
+
+    def _read(self) -> dict[str, str]:
+        try:
+            secrets: dict[str, str] = orjson.loads(self._file.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StoreUnavailableError("The secrets cannot be read.") from error
+        return secrets
+
+    def _change(self, name: str, value: str | None) -> None:
+        with self._locked():
+            secrets = self._read()
+            secrets.pop(name, None)
+            if value is not None:
+                secrets[name] = value
+            self._write(orjson.dumps(secrets))
+
+    def _write(self, content: bytes) -> None:
+        new = self._file.with_name(self._file.name + ".new")
+        new.unlink(missing_ok=True)
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._file)
+        folder = os.open(self._file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, _MODE)
+        except OSError as error:
+            raise StoreUnavailableError("The secrets cannot be written.") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        except OSError as error:
+            raise StoreUnavailableError("The secrets cannot be written.") from error
+        finally:
+            os.close(descriptor)
+
+
+def _checked(name: str) -> str:
+    if not _NAME.match(name):
+        raise ValueError("a secret's name has letters, digits and dashes only")
+    return name

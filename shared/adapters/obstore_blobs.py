@@ -1,0 +1,246 @@
+"""Blobs over obstore: one implementation for a local folder and for memory.
+
+obstore's calls block a thread of this adapter's own, which costs less than its event loop does.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Buffer, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import LocalStore, MemoryStore, ObjectStore
+
+from shared.dicom.blob_names import INSTANCE_KINDS
+from shared.errors import BlobExistsError, BlobNotFoundError, StoreUnavailableError
+from shared.ports import BlobInfo
+
+if TYPE_CHECKING:  # obstore has these for type checkers only
+    from obstore import GetOptions, WritableFile
+
+_THREADS = 8
+_CHUNK_BYTES = 1_048_576
+_WRITE_BUFFER_BYTES = 4_194_304
+_COALESCE_BYTES = 65_536
+_LISTED_AT_ONCE = 1000
+_STAGING = "staging/"
+
+
+class ObstoreBlobs:
+    """Blobs in any store that obstore speaks to; `folder` is what a local store must sync."""
+
+    def __init__(self, store: ObjectStore, folder: "_Folder | None" = None) -> None:
+        self._store = store
+        self._folder = folder
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
+
+    @classmethod
+    def in_folder(cls, path: Path, *, sync: bool = True) -> Self:
+        """Blobs as files below a folder; without `sync` a power cut may lose the newest ones."""
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(LocalStore(path), _Folder(path, is_synced=sync))
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """Blobs that end with the process."""
+        return cls(MemoryStore())
+
+    async def put(self, name: str, content: Buffer) -> None:
+        """See BlobStore."""
+        await self._run(self._put, _checked(name), content)
+
+    def _put(self, name: str, content: Buffer) -> None:
+        obstore.put(self._store, name, memoryview(content), mode="create", use_multipart=False)
+        if self._folder is not None:
+            self._folder.settle(name)
+
+    async def put_stream(self, name: str, chunks: AsyncIterator[Buffer]) -> int:
+        """See BlobStore."""
+        # Written aside first: a write cut short must not show, and a name is taken only once.
+        staged = f"{_STAGING}{uuid4().hex}"
+        writer = obstore.open_writer(
+            self._store, staged, buffer_size=_WRITE_BUFFER_BYTES, max_concurrency=1
+        )
+        length = 0
+        async for batch in _batched(chunks):
+            length += sum(memoryview(chunk).nbytes for chunk in batch)
+            await self._run(_write_all, writer, batch)
+        # Until here the staged file goes with the writer; a kill leaves it to remove_leftovers.
+        await self._run(self._publish, writer, staged, _checked(name))
+        return length
+
+    def _publish(self, writer: "WritableFile", staged: str, name: str) -> None:
+        writer.close()
+        try:
+            obstore.rename(self._store, staged, name, overwrite=False)
+        except AlreadyExistsError:
+            obstore.delete(self._store, staged)
+            raise
+        if self._folder is not None:
+            self._folder.settle(name)
+
+    async def get(self, name: str) -> Buffer:
+        """See BlobStore."""
+        return await self._run(lambda: obstore.get(self._store, name).bytes())
+
+    async def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
+        """See BlobStore."""
+        starts = [offset for offset, _ in ranges]
+        lengths = [length for _, length in ranges]
+        return await self._run(
+            lambda: list(
+                obstore.get_ranges(
+                    self._store, name, starts=starts, lengths=lengths, coalesce=_COALESCE_BYTES
+                )
+            )
+        )
+
+    async def stream(
+        self, name: str, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[Buffer]:
+        """See BlobStore."""
+        if length == 0:
+            return
+        chunks = await self._run(self._open, name, offset, length)
+        coming = asyncio.ensure_future(self._run(next, chunks, None))
+        try:
+            while (chunk := await coming) is not None:
+                coming = asyncio.ensure_future(self._run(next, chunks, None))
+                yield chunk
+        finally:
+            coming.cancel()
+
+    def _open(self, name: str, offset: int, length: int | None) -> Iterator[Buffer]:
+        range_: Any = {"offset": offset} if length is None else (offset, offset + length)
+        options: GetOptions = {"range": range_} if offset or length is not None else {}
+        result = obstore.get(self._store, name, options=options)
+        return iter(result.stream(min_chunk_size=_CHUNK_BYTES))
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """See BlobStore."""
+        await asyncio.gather(*(self._run(self._delete, batch) for batch in _shares(names)))
+
+    def _delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            with suppress(NotFoundError):
+                obstore.delete(self._store, name)
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """See BlobStore."""
+        pages = iter(obstore.list(self._store, prefix=prefix, chunk_size=_LISTED_AT_ONCE))
+        while (page := await self._run(next, pages, None)) is not None:
+            for entry in page:
+                yield BlobInfo(entry["path"], entry["size"])
+
+    async def list_folders(self, prefix: str) -> Sequence[str]:
+        """See BlobStore."""
+        listed = await self._run(lambda: obstore.list_with_delimiter(self._store, prefix=prefix))
+        return [folder.rstrip("/").rpartition("/")[2] for folder in listed["common_prefixes"]]
+
+    async def remove_leftovers(self, older_than: timedelta) -> int:
+        """See BlobStore."""
+        if self._folder is None:
+            return 0
+        return await self._run(self._folder.remove_leftovers, older_than)
+
+    async def check(self) -> None:
+        """See BlobStore."""
+        await self._run(lambda: next(iter(obstore.list(self._store, chunk_size=1)), None))
+
+    async def _run[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        def translated() -> R:
+            with _translated():
+                return function(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, translated)
+
+
+class _Folder:
+    """Brings what was written below a folder to the disk; obstore itself never does."""
+
+    def __init__(self, path: Path, *, is_synced: bool) -> None:
+        self._path = path
+        self._is_synced = is_synced
+        self._known: set[Path] = set()
+
+    def settle(self, name: str) -> None:
+        """Let a new file, its name, and the folders made for it survive a power cut."""
+        if not self._is_synced:
+            return
+        file = self._path / name
+        _sync(file)
+        _sync(file.parent)
+        folder = file.parent
+        # A folder that this process has not seen may be new: its name lies in the one above it.
+        while folder != self._path and folder not in self._known:
+            self._known.add(folder)
+            folder = folder.parent
+            _sync(folder)
+
+    def remove_leftovers(self, older_than: timedelta) -> int:
+        """Remove staged files, and what obstore leaves under `name#number` when it is killed."""
+        limit = time.time() - older_than.total_seconds()
+        removed = 0
+        for kind in ("staging", *INSTANCE_KINDS, "series-metadata", "tombstones"):
+            for file in (self._path / kind).rglob("*" if kind == "staging" else "*#*"):
+                with suppress(FileNotFoundError):
+                    if file.is_file() and file.stat().st_mtime <= limit:
+                        file.unlink()
+                        removed += 1
+        return removed
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _batched(chunks: AsyncIterator[Buffer]) -> AsyncIterator[Sequence[Buffer]]:
+    """Gather small chunks, as a thread hop for each would cost more than writing it."""
+    batch: list[Buffer] = []
+    size = 0
+    async for chunk in chunks:
+        batch.append(chunk)
+        size += memoryview(chunk).nbytes
+        if size >= _CHUNK_BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _write_all(writer: "WritableFile", chunks: Sequence[Buffer]) -> None:
+    for chunk in chunks:
+        writer.write(memoryview(chunk))
+
+
+def _shares(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(min(_THREADS, len(names))):
+        yield names[first::_THREADS]
+
+
+def _checked(name: str) -> str:
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError(name)
+    return name
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except AlreadyExistsError as error:
+        raise BlobExistsError("A blob of this name exists.") from error
+    except NotFoundError as error:
+        raise BlobNotFoundError("There is no such blob.") from error
+    except (BaseError, OSError) as error:
+        raise StoreUnavailableError("Blob storage does not answer.") from error

@@ -1,0 +1,378 @@
+"""What a Search request asks for, as a value.
+
+Standard: PS3.18 8.3.4 and 10.6.1 (2025b); rules and texts of v1: reference.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydicom.datadict import tag_for_keyword
+
+from shared.dicom.person_name import fold, fold_case, fold_person_name, words
+from shared.dicom.resource import Level
+from shared.dicom.searchable import (
+    ALL_FIELDS,
+    SEARCH_ATTRIBUTES,
+    V1_DEFAULTS,
+    V2_DEFAULTS,
+    Kind,
+    SearchAttribute,
+    tag_of,
+)
+from shared.dicom.uid import Uid
+from shared.dicomweb.search_value import (
+    Interval,
+    date_interval,
+    date_time_interval,
+    echo,
+    integer,
+    real,
+    time_interval,
+)
+from shared.errors import InvalidQueryError
+
+V1_MAX_LIMIT = 200
+DEFAULT_LIMIT = 100
+_MAX_OFFSET = 1 << 31
+_MAX_CONDITIONS = 100
+_MAX_VALUE_LENGTH = 4096
+_MAX_UIDS = 500
+_MAX_WORDS = 16
+_WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
+
+_STUDY_INSTANCE_UID = tag_of("StudyInstanceUID")
+_SERIES_INSTANCE_UID = tag_of("SeriesInstanceUID")
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """The attribute has this value; text is folded, dates and times are of fixed width."""
+
+    attribute: SearchAttribute
+    value: str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The attribute has one of these values."""
+
+    attribute: SearchAttribute
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The value lies between two, which are included; None leaves an end open."""
+
+    attribute: SearchAttribute
+    low: str | None
+    high: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    """The folded value matches a pattern in which * is any text and ? is any character."""
+
+    attribute: SearchAttribute
+    pattern: str
+
+    @property
+    def prefix(self) -> str:
+        """What comes before the first wildcard."""
+        return self.pattern.split("*", 1)[0].split("?", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class FuzzyName:
+    """Each of these folded words begins a word of the name."""
+
+    attribute: SearchAttribute
+    words: tuple[str, ...]
+
+
+type Condition = Exact | OneOf | Range | Wildcard | FuzzyName
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """A search for studies, series or instances, in all or in one study or series.
+
+    Attributes:
+        return_tags: Tags of the attributes that each result has, if the data has them.
+        warnings: Sentences on what was ignored.
+    """
+
+    level: Level
+    study: Uid | None
+    series: Uid | None
+    conditions: tuple[Condition, ...]
+    return_tags: frozenset[str]
+    limit: int
+    offset: int
+    warnings: tuple[str, ...] = ()
+
+
+def parse_query(  # noqa: PLR0913
+    pairs: Sequence[tuple[str, str]],
+    level: Level,
+    *,
+    version: int,
+    study: Uid | None = None,
+    series: Uid | None = None,
+    max_limit: int = V1_MAX_LIMIT,
+    extra: Sequence[SearchAttribute] = (),
+) -> SearchQuery:
+    """Read the parameters of a search, percent-decoded and in order.
+
+    Raises:
+        InvalidQueryError: A parameter is malformed or not allowed here; what v1 does not know it
+            refuses, and v2 ignores.
+    """
+    reading = _Reading(level, version, max_limit, _lowest_scope(study, series), extra)
+    for name, text in pairs:
+        reading.take(name, text)
+    matched = {attribute.tag.split(".")[0] for attribute in reading.seen}
+    return SearchQuery(
+        level,
+        study,
+        series,
+        tuple(reading.conditions()),
+        frozenset(matched | reading.fields() | _identifiers(level)),
+        reading.limit,
+        reading.offset,
+        tuple(reading.warnings),
+    )
+
+
+def _lowest_scope(study: Uid | None, series: Uid | None) -> Level | None:
+    if series is not None:
+        return Level.SERIES
+    return None if study is None else Level.STUDY
+
+
+def _identifiers(level: Level) -> set[str]:
+    tags = {_STUDY_INSTANCE_UID}
+    if level > Level.STUDY:
+        tags.add(_SERIES_INSTANCE_UID)
+    return tags
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The parameters read so far."""
+
+    level: Level
+    version: int
+    max_limit: int
+    scope: Level | None
+    extra: Sequence[SearchAttribute]
+    limit: int = DEFAULT_LIMIT
+    offset: int = 0
+    is_fuzzy: bool = False
+    warnings: list[str] = field(default_factory=list)
+    seen: dict[SearchAttribute, str] = field(default_factory=dict)
+    _included: set[str] = field(default_factory=set)
+    _wants_all: bool = False
+
+    @property
+    def levels(self) -> range:
+        """The levels of the result: from below the scope to that of the resource."""
+        return range(1 if self.scope is None else self.scope + 1, self.level + 1)
+
+    def take(self, name: str, text: str) -> None:
+        match name.lower():
+            case "limit":
+                self.limit = self._limit(text)
+            case "offset":
+                self.offset = _bounded(text, "Offset", 0, _MAX_OFFSET)
+            case "fuzzymatching":
+                self.is_fuzzy = _truth(text)
+            case "includefield":
+                self._include(text)
+            case "accept" if self.version > 1:
+                pass
+            case _:
+                self._take_attribute(name, text)
+
+    def _limit(self, text: str) -> int:
+        if self.version == 1:
+            return _bounded(text, "Limit", 1, self.max_limit)
+        return min(_bounded(text, "Limit", 1, _MAX_OFFSET), self.max_limit)
+
+    def _include(self, text: str) -> None:
+        for item in (item.strip() for item in text.split(",")):
+            tag = _tag(item)
+            if item.lower() == "all":
+                self._wants_all = True
+            elif tag is not None:
+                self._included.add(tag)
+            elif self.version == 1:
+                raise InvalidQueryError(f"Invalid query: unknown attribute '{echo(item)}'.")
+            else:
+                self.warnings.append(f"includefield {echo(item)} is unknown and was ignored")
+        if self.version == 1 and self._wants_all and self._included:
+            raise InvalidQueryError("Invalid query: 'all' cannot be combined with other fields.")
+
+    def _take_attribute(self, name: str, text: str) -> None:
+        attribute = self._attribute(name)
+        if attribute is None:
+            return
+        if attribute in self.seen:
+            raise InvalidQueryError(f"Invalid query: '{echo(name)}' is given more than once.")
+        if len(text) > _MAX_VALUE_LENGTH or len(self.seen) >= _MAX_CONDITIONS:
+            raise InvalidQueryError("Invalid query: it is too long.")
+        if not text.strip() and self.version == 1:
+            raise InvalidQueryError(f"Invalid query: the value of '{echo(name)}' is empty.")
+        self.seen[attribute] = text
+
+    def _attribute(self, name: str) -> SearchAttribute | None:
+        attribute = self._known(name)
+        if attribute is not None and attribute.level in self.levels:
+            return attribute
+        if self.version == 1 or (attribute is not None and self._is_in_path(attribute)):
+            raise InvalidQueryError(
+                f"Invalid query: AttributeId {echo(name)} is not queryable.  If the parameter is "
+                "an attribute keyword, check the casing as they are case-sensitive."
+            )
+        if attribute is not None or _tag(name) is not None:
+            self.warnings.append(f"{echo(name)} cannot be matched here and was ignored")
+        return None
+
+    def _known(self, name: str) -> SearchAttribute | None:
+        found = _BY_NAME.get(name) or _BY_NAME.get(name.upper())
+        if found is None:
+            found = next((a for a in self.extra if name in (a.keyword, a.tag)), None)
+        if found is not None and found.since_version > self.version:
+            return None
+        if found is _MODALITY and self.level is Level.STUDY and self.version > 1:
+            return _MODALITIES_IN_STUDY
+        return found
+
+    def _is_in_path(self, attribute: SearchAttribute) -> bool:
+        return (
+            self.scope is not None
+            and attribute.level <= self.scope
+            and attribute.tag in (_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID)
+        )
+
+    def fields(self) -> frozenset[str]:
+        """The attributes that are returned besides those that were matched."""
+        defaults = V1_DEFAULTS if self.version == 1 else V2_DEFAULTS
+        chosen = (defaults, ALL_FIELDS) if self._wants_all else (defaults,)
+        if self._wants_all and self.version == 1:
+            chosen = (ALL_FIELDS,)
+        sets = (table[level] for table in chosen for level in Level if level in self.levels)
+        return frozenset(self._included).union(*sets)
+
+    def conditions(self) -> Iterable[Condition]:
+        """What the results must match; a universal match is no condition."""
+        for attribute, text in self.seen.items():
+            condition = self._condition(attribute, text)
+            if condition is not None:
+                yield condition
+
+    def _condition(self, attribute: SearchAttribute, text: str) -> Condition | None:
+        if self.version > 1 and text.strip() in ("", "*"):
+            return None
+        if (interval := _INTERVALS.get(attribute.kind)) is not None:
+            return _range(attribute, text.strip(), interval)
+        if (number := _NUMBERS.get(attribute.kind)) is not None:
+            return Exact(attribute, number(text, attribute.keyword))
+        if attribute.kind is Kind.UID:
+            return self._uids(attribute, text)
+        if attribute.kind is Kind.PERSON_NAME:
+            return self._name(attribute, text)
+        return self._text(attribute, text, fold_case)
+
+    def _uids(self, attribute: SearchAttribute, text: str) -> Condition:
+        uids = [text]
+        if self.version > 1:
+            uids = [part for part in text.replace("\\", ",").split(",") if part.strip()]
+        if len(uids) > _MAX_UIDS:
+            raise InvalidQueryError(f"Invalid query: a list may have {_MAX_UIDS} identifiers.")
+        values = tuple(uid.strip(" \0") for uid in uids)
+        return Exact(attribute, values[0]) if len(values) == 1 else OneOf(attribute, values)
+
+    def _name(self, attribute: SearchAttribute, text: str) -> Condition | None:
+        if not self.is_fuzzy:
+            return self._text(attribute, text, fold_person_name)
+        if '"' in text:
+            raise InvalidQueryError("Invalid query: a quotation mark cannot be matched fuzzily.")
+        found = words(text.replace("*", " ").replace("?", " "))[:_MAX_WORDS]
+        return FuzzyName(attribute, found) if found else None
+
+    def _text(
+        self, attribute: SearchAttribute, text: str, folded: Callable[[str], str]
+    ) -> Condition:
+        if self.version > 1 and attribute.vr in _WILDCARD_VRS and ("*" in text or "?" in text):
+            # Folding a pattern by the rules of a whole name would eat what its wildcards stand for.
+            pattern = fold(text) if attribute.kind is Kind.PERSON_NAME else folded(text)
+            return Wildcard(attribute, pattern)
+        return Exact(attribute, folded(text))
+
+
+def _range(
+    attribute: SearchAttribute, text: str, interval: Callable[[str, str], Interval]
+) -> Condition:
+    low_text, dash, high_text = (part.strip() for part in text.partition("-"))
+    if not dash:
+        low, high = interval(text, attribute.keyword)
+        return Exact(attribute, low) if low == high else Range(attribute, low, high)
+    if not low_text and not high_text:
+        raise InvalidQueryError(f"Invalid query: the range of '{attribute.keyword}' is empty.")
+    first = interval(low_text, attribute.keyword)[0] if low_text else None
+    last = interval(high_text, attribute.keyword)[1] if high_text else None
+    if first is not None and last is not None and first > last:
+        raise InvalidQueryError(
+            f"Invalid query: the range of '{attribute.keyword}' ends before it begins."
+        )
+    return Range(attribute, first, last)
+
+
+def _tag(name: str) -> str | None:
+    if len(name) == 8 and all(char in "0123456789abcdefABCDEF" for char in name):  # noqa: PLR2004
+        return name.upper()
+    tag = tag_for_keyword(name)
+    return None if tag is None else f"{tag:08X}"
+
+
+def _bounded(text: str, name: str, least: int, most: int) -> int:
+    stripped = text.strip()
+    if stripped.isascii() and stripped.isdigit() and len(stripped) <= 10:  # noqa: PLR2004
+        number = int(stripped)
+        if least <= number <= most:
+            return number
+    raise InvalidQueryError(
+        f"The query parameter '{name}' is invalid. "
+        f"The field {name} must be between {least} and {most}."
+    )
+
+
+def _truth(text: str) -> bool:
+    match text.strip().lower():
+        case "true":
+            return True
+        case "false":
+            return False
+        case _:
+            raise InvalidQueryError(
+                "The query parameter 'FuzzyMatching' is invalid. It must be true or false."
+            )
+
+
+_INTERVALS: Mapping[Kind, Callable[[str, str], Interval]] = {
+    Kind.DATE: date_interval,
+    Kind.TIME: time_interval,
+    Kind.DATE_TIME: date_time_interval,
+}
+_NUMBERS: Mapping[Kind, Callable[[str, str], int | float]] = {
+    Kind.INTEGER: integer,
+    Kind.REAL: real,
+}
+_BY_NAME: Mapping[str, SearchAttribute] = {
+    name: attribute
+    for attribute in SEARCH_ATTRIBUTES
+    for name in (attribute.keyword, attribute.tag)
+}
+_MODALITY = _BY_NAME["Modality"]
+_MODALITIES_IN_STUDY = _BY_NAME["ModalitiesInStudy"]

@@ -1,0 +1,95 @@
+"""Removing blobs: those whose time has come, and those that no row names."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+
+from shared.dicom.blob_names import INSTANCE_KINDS, blob_id_of, time_of
+from shared.ports import BlobStore, Index, StateTable
+
+_DUE_PER_ROUND = 100
+_NAMES_PER_CHECK = 500
+_HASHES = tuple(f"{number:03d}" for number in range(1000))
+
+_log = logging.getLogger(__name__)
+
+
+class Cleanup:
+    """The timers' work; every step may be repeated."""
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        index: Index,
+        state: StateTable,
+        *,
+        orphan_age: timedelta,
+        max_orphans_per_run: int,
+    ) -> None:
+        self._blobs = blobs
+        self._index = index
+        self._state = state
+        self._orphan_age = orphan_age
+        self._max_orphans = max_orphans_per_run
+
+    async def remove_due(self, now: datetime) -> int:
+        """Remove the blobs whose grace period is over, and tell how many there were."""
+        removed = 0
+        while due := await self._index.due_blobs(now, _DUE_PER_ROUND):
+            names = [name for row in due for name in row.names]
+            await self._blobs.delete(names)
+            await self._index.forget_blobs([row.key for row in due])
+            removed += len(names)
+        _log.info("cleanup: %d blobs removed", removed)
+        return removed
+
+    async def sweep(self, now: datetime) -> int:
+        """Remove blobs older than the orphan age that no row names, and tell how many.
+
+        It goes day by day from where the last run ended. It stops with an alarm when there are
+        more than the limit: an index restored to yesterday makes every newer blob look orphaned.
+        """
+        newest = now - self._orphan_age
+        row = await self._state.get("maintenance", "sweeper", "days")
+        since = date.min if row is None else date.fromisoformat(str(row.values["swept"]))
+        removed = 0
+        async for day in self._days(since, newest.date()):
+            orphans = await self._orphans(day, newest)
+            if removed + len(orphans) > self._max_orphans:
+                _log.error("sweeper: stopped, %d blobs of one day have no row", len(orphans))
+                return removed
+            await self._blobs.delete(orphans)
+            removed += len(orphans)
+            # The day of the limit is looked at again, as the rest of it comes of age.
+            await self._state.put("maintenance", "sweeper", "days", {"swept": day.isoformat()})
+        leftovers = await self._blobs.remove_leftovers(self._orphan_age)
+        _log.info("sweeper: %d orphans and %d leftovers removed", removed, leftovers)
+        return removed
+
+    async def _days(self, since: date, until: date) -> AsyncIterator[date]:
+        days = set()
+        for kind in INSTANCE_KINDS:
+            for folder in await self._blobs.list_folders(f"{kind}/"):
+                for name in await self._blobs.list_folders(f"{kind}/{folder}/"):
+                    days.add(datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC).date())
+        for day in sorted(days):
+            if since <= day <= until:
+                yield day
+
+    async def _orphans(self, day: date, newest: datetime) -> list[str]:
+        orphans: list[str] = []
+        names: dict[str, str] = {}
+        for kind in INSTANCE_KINDS:
+            for folder in _HASHES:
+                async for blob in self._blobs.list(f"{kind}/{folder}/{day:%Y%m%d}/"):
+                    blob_id = blob_id_of(blob.name)
+                    if blob_id is not None and time_of(blob_id) <= newest:
+                        names[blob.name] = blob_id
+                if len(names) >= _NAMES_PER_CHECK:
+                    orphans += await self._without_row(names)
+                    names = {}
+        return orphans + await self._without_row(names)
+
+    async def _without_row(self, names: Mapping[str, str]) -> list[str]:
+        known = await self._index.known_blob_ids(list(names.values()))
+        return [name for name, blob_id in names.items() if blob_id not in known]

@@ -1,0 +1,46 @@
+"""Which data partition a request means (reference, data partitions)."""
+
+import re
+
+from shared.errors import InvalidRequestError
+from shared.ports import DEFAULT_PARTITION_NAME, Index, Partition
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_MAX_REMEMBERED = 10_000
+
+
+class Partitions:
+    """Finds partitions by name; they are never renamed or removed, so found ones are remembered."""
+
+    def __init__(self, index: Index, *, are_served: bool, are_required: bool) -> None:
+        self._index = index
+        self._are_served = are_served
+        self._are_required = are_required
+        self._known: dict[str, Partition] = {}
+
+    async def resolve(self, name: str | None, *, create: bool) -> Partition:
+        """Find the partition that a route names; None is a route without a partition.
+
+        Raises:
+            InvalidRequestError: The name is malformed or unknown, or such routes are not served.
+        """
+        if name is None and self._are_required:
+            raise InvalidRequestError("PartitionName value is missing in the route segment.")
+        if name is not None and not self._are_served:
+            raise InvalidRequestError("Data partitions feature is disabled.")
+        name = DEFAULT_PARTITION_NAME if name is None else name
+        known = self._known.get(name)
+        if known is not None:
+            return known
+        if not _NAME.match(name):
+            raise InvalidRequestError(
+                "A partition name must have 1 to 64 letters, digits, dots, dashes or underscores."
+            )
+        found = await (
+            self._index.create_partition(name) if create else self._index.find_partition(name)
+        )
+        if found is None:
+            raise InvalidRequestError("Specified PartitionName does not exist.")
+        if len(self._known) < _MAX_REMEMBERED:
+            self._known[name] = found
+        return found

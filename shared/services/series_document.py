@@ -1,0 +1,138 @@
+"""The metadata of a whole series in one blob, kept up with the series at little cost.
+
+A series document is one gzip member of lines, each the data set of an instance as JSON, in the
+order in which they were stored. A new one is made from the newest earlier one and what was added
+since, once enough was added or the series is quiet; in between, the added instances are read from
+their own blobs. So a series that grows one instance at a time costs work in proportion to its size.
+"""
+
+import asyncio
+import re
+import zlib
+from collections.abc import AsyncIterator, Buffer
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from shared.dicom.blob_names import metadata_blob, series_document_blob
+from shared.errors import BlobExistsError, BlobNotFoundError
+from shared.ports import BlobStore, Index, SeriesState, StoredInstance
+from shared.services.metadata_file import document_of
+from shared.services.read_ahead import read_ahead
+
+_QUIET = timedelta(seconds=10)
+_ADDED_AT_LEAST = 64
+_ADDED_SHARE = 0.05
+_READS_AT_ONCE = 16
+_GZIP = 31
+_BLOCK_BYTES = 1_048_576
+_LEVEL = 5
+_SOP_INSTANCE_UID = re.compile(rb'"00080018":\{"vr":"UI","Value":\["([0-9.]+)')
+
+
+class SeriesDocuments:
+    """Reads, and when it pays makes, the documents of series."""
+
+    def __init__(self, blobs: BlobStore, index: Index, *, grace: timedelta) -> None:
+        self._blobs = blobs
+        self._index = index
+        self._grace = grace
+
+    async def lines(self, series: SeriesState) -> AsyncIterator[bytes]:
+        """The data sets of a series as JSON, in blocks of whole lines that end in a line feed."""
+        added = await self._added(series)
+        if _is_due(series, len(added)):
+            await self._make(series, added)
+            lines = self._stored_lines(series.key, series.revision)
+        else:
+            lines = self._current_lines(series, added)
+        async for block in lines:
+            yield block
+
+    async def _added(self, series: SeriesState) -> list[StoredInstance]:
+        members = await self._index.series_members(series, series.document_revision or 0)
+        return [member for member in members if member.watermark <= series.revision]
+
+    async def _make(self, series: SeriesState, added: list[StoredInstance]) -> None:
+        name = series_document_blob(series.key, series.revision)
+        with suppress(BlobExistsError):  # Another worker made the very same document.
+            await self._blobs.put_stream(name, compressed(self._current_lines(series, added)))
+        await self._index.record_series_document(
+            series, series.revision, series.instance_count, datetime.now(UTC) + self._grace
+        )
+
+    async def _current_lines(
+        self, series: SeriesState, added: list[StoredInstance]
+    ) -> AsyncIterator[bytes]:
+        if series.document_revision is not None:
+            lines = self._stored_lines(series.key, series.document_revision)
+            if series.document_count + len(added) != series.instance_count:
+                uids = await self._index.series_member_uids(series, series.document_revision)
+                lines = _only(lines, frozenset(uid.encode() for uid in uids))
+            async for block in lines:
+                yield block
+        async for line in read_ahead(_each(added), self._line, depth=_READS_AT_ONCE):
+            yield line
+
+    async def _stored_lines(self, series_key: int, revision: int) -> AsyncIterator[bytes]:
+        content = self._blobs.stream(series_document_blob(series_key, revision))
+        rest = b""
+        async for block in decompressed(content):
+            whole, feed, rest_of_block = block.rpartition(b"\n")
+            if feed:
+                yield b"".join((rest, whole, feed))
+                rest = rest_of_block
+            else:
+                rest += block
+
+    async def _line(self, instance: StoredInstance) -> bytes:
+        try:
+            content = await self._blobs.get(metadata_blob(instance.file.blob_id))
+        except BlobNotFoundError:
+            return b""  # Deleted, and cleaned up, while it was listed.
+        return document_of(content) + b"\n"
+
+
+def _is_due(series: SeriesState, added: int) -> bool:
+    if series.document_revision == series.revision:
+        return False
+    if added >= max(_ADDED_AT_LEAST, _ADDED_SHARE * series.document_count):
+        return True
+    return datetime.now(UTC) - series.changed_at >= _QUIET
+
+
+async def compressed(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Compress a stream into one gzip member, away from the event loop."""
+    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+    async for block in blocks:
+        packed = await asyncio.to_thread(compressor.compress, block)
+        if packed:
+            yield packed
+    yield compressor.flush()
+
+
+async def decompressed(content: AsyncIterator[Buffer]) -> AsyncIterator[bytes]:
+    """Undo `compressed` in blocks of bounded size."""
+    decompressor = zlib.decompressobj(_GZIP)
+    async for chunk in content:
+        block = await asyncio.to_thread(decompressor.decompress, chunk, _BLOCK_BYTES)
+        while block:
+            yield block
+            rest = decompressor.unconsumed_tail
+            block = await asyncio.to_thread(decompressor.decompress, rest, _BLOCK_BYTES)
+
+
+async def _only(lines: AsyncIterator[bytes], uids: frozenset[bytes]) -> AsyncIterator[bytes]:
+    async for block in lines:
+        kept = [line for line in block.splitlines(keepends=True) if _uid(line) in uids]
+        if kept:
+            yield b"".join(kept)
+
+
+def _uid(line: bytes) -> bytes:
+    found = _SOP_INSTANCE_UID.search(line)
+    return b"" if found is None else found[1]
+
+
+async def _each(instances: list[StoredInstance]) -> AsyncIterator[StoredInstance]:
+    for instance in instances:
+        yield instance

@@ -1,0 +1,257 @@
+"""Store: take instances into the archive (PS3.18 10.5, 2025b)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from shared.dicom.blob_names import time_of
+from shared.dicom.header import Header
+from shared.dicom.json_model import value
+from shared.dicom.resource import ResourcePath
+from shared.dicom.transfer_syntax import transfer_syntax
+from shared.dicom.uid import Uid
+from shared.dicom.validation import SOP_CLASS_UID, STUDY_INSTANCE_UID, Problem, Verdict, validate
+from shared.dicomweb.store_report import (
+    Failed,
+    FailureReason,
+    Stored,
+    StoreOutcome,
+    StoreReport,
+    WarningReason,
+)
+from shared.errors import InvalidInstanceError, StoreUnavailableError
+from shared.ports import AlreadyStored, BlobStore, CommitOutcome, Index, Partition
+from shared.services.instance_writer import (
+    SMALL_BYTES,
+    Chunk,
+    InstanceWriter,
+    RefusedInstance,
+    WrittenInstance,
+)
+
+_BATCH_INSTANCES = 256
+_BATCH_SECONDS = 5.0
+_WRITES_AT_ONCE = 4
+
+type Body = AsyncIterator[Chunk]
+type _Waiting = tuple[int, WrittenInstance]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Writes the blobs of each instance, then adds instances to the index in batches.
+
+    Attributes:
+        orphan_age: Age from which the sweeper takes a blob without a row for an orphan.
+    """
+
+    blobs: BlobStore
+    index: Index
+    writer: InstanceWriter
+    orphan_age: timedelta
+
+    async def store(
+        self,
+        partition: Partition,
+        bodies: AsyncIterator[Body],
+        *,
+        version: int,
+        study: Uid | None = None,
+    ) -> StoreReport:
+        """Store the instances of one request; with `study`, only those of that study.
+
+        When this returns, every instance reported as stored survives a crash and can be found.
+
+        Raises:
+            StoreUnavailableError: Nothing could be stored for want of blob storage or the index.
+        """
+        request = _Request(self, partition, version, study)
+        try:
+            async for body in bodies:
+                await request.take(body)
+            await request.finish()
+        except BaseException:
+            await asyncio.shield(request.abandon())
+            raise
+        return request.report()
+
+
+class _Request:
+    """The instances of one Store request on their way into the archive."""
+
+    def __init__(
+        self, service: Store, partition: Partition, version: int, study: Uid | None
+    ) -> None:
+        self._service = service
+        self._partition = partition
+        self._version = version
+        self._study = study
+        self._outcomes: list[StoreOutcome | None] = []
+        self._unavailable: StoreUnavailableError | None = None
+        self._slots = asyncio.Semaphore(_WRITES_AT_ONCE)
+        self._writing: list[asyncio.Task[None]] = []
+        self._waiting: list[_Waiting] = []
+        self._waiting_since = 0.0
+
+    async def take(self, body: Body) -> None:
+        """Read one instance to its end; a small one is written while the next one is read."""
+        number = len(self._outcomes)
+        self._outcomes.append(None)
+        chunks: list[Chunk] = []
+        size = 0
+        async for chunk in body:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > SMALL_BYTES:
+                await self._write(number, chunks, body)
+                break
+        else:
+            await self._slots.acquire()
+            self._writing.append(asyncio.create_task(self._write_in_slot(number, chunks)))
+        if self._is_batch_due():
+            await self._commit()
+
+    async def finish(self) -> None:
+        """Wait for what is being written, and put it into the index."""
+        await asyncio.gather(*self._writing)
+        while self._waiting:
+            await self._commit()
+
+    async def abandon(self) -> None:
+        """Remove the blobs that no commit was attempted for."""
+        for task in self._writing:
+            task.cancel()
+        await asyncio.gather(*self._writing, return_exceptions=True)
+        await self._remove([written for _, written in self._waiting])
+
+    def report(self) -> StoreReport:
+        """What became of each instance.
+
+        Raises:
+            StoreUnavailableError: Nothing could be stored, and a store that is away is the reason.
+        """
+        outcomes = [outcome for outcome in self._outcomes if outcome is not None]
+        if self._unavailable and not any(isinstance(outcome, Stored) for outcome in outcomes):
+            raise self._unavailable
+        return StoreReport(outcomes, None if self._study is None else ResourcePath(self._study))
+
+    async def _write_in_slot(self, number: int, chunks: Sequence[Chunk]) -> None:
+        try:
+            await self._write(number, chunks, None)
+        finally:
+            self._slots.release()
+
+    async def _write(self, number: int, chunks: Sequence[Chunk], rest: Body | None) -> None:
+        name = self._partition.name
+        try:
+            if rest is None:
+                result = await self._service.writer.write_small(chunks, name, self._check)
+            else:
+                result = await self._service.writer.write_large(
+                    _chain(chunks, rest), name, self._check
+                )
+        except InvalidInstanceError as error:
+            self._outcomes[number] = Failed(FailureReason.INVALID_INSTANCE, comment=error.message)
+        except StoreUnavailableError as error:
+            self._unavailable = error
+            self._fail([number])
+        else:
+            if isinstance(result, RefusedInstance):
+                self._outcomes[number] = _refused(result)
+            else:
+                self._waiting_since = self._waiting_since if self._waiting else monotonic()
+                self._waiting.append((number, result))
+
+    def _check(self, header: Header) -> Verdict:
+        verdict = validate(header.document, self._version)
+        if verdict.path is not None and self._study not in (None, verdict.path.study):
+            mismatch = Problem(STUDY_INSTANCE_UID, "The study is not the one that was asked for.")
+            return Verdict(verdict.path, (mismatch, *verdict.failures), (), verdict.document)
+        return verdict
+
+    def _is_batch_due(self) -> bool:
+        return bool(self._waiting) and (
+            len(self._waiting) >= _BATCH_INSTANCES
+            or monotonic() - self._waiting_since >= _BATCH_SECONDS
+        )
+
+    async def _commit(self) -> None:
+        # In the order of the request, as the last instance decides the attributes of its study.
+        waiting = sorted(self._waiting, key=lambda item: item[0])
+        self._waiting = waiting[_BATCH_INSTANCES:]
+        batch = await self._without_stale(waiting[:_BATCH_INSTANCES])
+        try:
+            outcomes = await self._service.index.commit(
+                self._partition, [written.instance for _, written in batch]
+            )
+        except StoreUnavailableError as error:
+            # Whether it took effect is unknown: the blobs are left to the sweeper.
+            self._unavailable = error
+            self._fail([number for number, _ in batch])
+            return
+        unused = []
+        for (number, written), outcome in zip(batch, outcomes, strict=True):
+            self._outcomes[number] = _outcome(written, outcome, self._version)
+            if isinstance(outcome, AlreadyStored):
+                unused.append(written)
+        await self._remove(unused)
+
+    async def _without_stale(self, batch: Sequence[_Waiting]) -> Sequence[_Waiting]:
+        """Leave out what took so long that the sweeper might be about to remove its blobs."""
+        oldest = datetime.now(UTC) - self._service.orphan_age / 2
+        stale = [item for item in batch if time_of(item[1].instance.file.blob_id) < oldest]
+        if not stale:
+            return batch
+        self._fail([number for number, _ in stale])
+        await self._remove([written for _, written in stale])
+        return [item for item in batch if item not in stale]
+
+    def _fail(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self._outcomes[number] = Failed(FailureReason.PROCESSING_FAILURE)
+
+    async def _remove(self, written: Sequence[WrittenInstance]) -> None:
+        names = [name for item in written for name in item.blob_names]
+        try:
+            await self._service.blobs.delete(names)
+        except StoreUnavailableError:
+            return  # No row names them: the sweeper removes them.
+
+
+async def _chain(first: Sequence[Chunk], rest: Body) -> Body:
+    for chunk in first:
+        yield chunk
+    async for chunk in rest:
+        yield chunk
+
+
+def _refused(result: RefusedInstance) -> Failed:
+    verdict = result.verdict
+    return Failed(
+        FailureReason.INVALID_INSTANCE,
+        verdict.path,
+        _sop_class_uid(result.header),
+        verdict.failures,
+    )
+
+
+def _outcome(written: WrittenInstance, outcome: CommitOutcome, version: int) -> StoreOutcome:
+    path, file = written.instance.path, written.instance.file
+    sop_class_uid = _sop_class_uid(written.header) or ""
+    is_retry = version > 1 and isinstance(outcome, AlreadyStored) and outcome.sha256 == file.sha256
+    if isinstance(outcome, AlreadyStored) and not is_retry:
+        return Failed(FailureReason.ALREADY_STORED, path, sop_class_uid)
+    problems = written.verdict.warnings
+    warning = None
+    if transfer_syntax(file.transfer_syntax_uid).is_implicit:
+        warning = WarningReason.IMPLICIT_VR
+    elif problems:
+        warning = WarningReason.ATTRIBUTES
+    return Stored(path, sop_class_uid, warning, problems)
+
+
+def _sop_class_uid(header: Header) -> str | None:
+    first: object = value(header.document, SOP_CLASS_UID)
+    return first if isinstance(first, str) else None
