@@ -9,7 +9,7 @@ from shared.dicom.header import NeedsPydicom
 from shared.dicom.preamble import PREAMBLE_LENGTH, PreambleKind, kind_of_preamble
 from shared.dicom.transfer_syntax import TransferSyntax, transfer_syntax
 from shared.dicom.uid import parse_uid
-from shared.dicom.value_representation import LONG_VRS, PADDING
+from shared.dicom.value_representation import CONVERT, LONG_VRS, PADDING
 from shared.dicom.window import Window
 from shared.errors import InvalidInstanceError, InvalidUidError
 
@@ -21,6 +21,7 @@ _META_ELEMENT = Struct("<HH2sH").unpack_from
 _LENGTH = Struct("<I").unpack_from
 _META_GROUP = 2
 _HEADER_LENGTH, _LONG_HEADER_LENGTH = 8, 12
+_VR_CODES = frozenset(vr.encode() for vr in CONVERT)
 _LONG_VR_CODES = frozenset(vr.encode() for vr in LONG_VRS)
 _SOP_CLASS_UID, _SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID = 0x0002, 0x0003, 0x0010
 
@@ -63,7 +64,7 @@ class FileMetaScan(Window):
         if group != _META_GROUP:
             self.is_complete = True
             return 0
-        if not vr.isalpha():
+        if vr not in _VR_CODES:
             raise NeedsPydicom
         if vr not in _LONG_VR_CODES:
             return self._value(element, vr, (at + _HEADER_LENGTH, length))

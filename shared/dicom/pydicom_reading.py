@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from pydicom import DataElement, Dataset
 from pydicom.dataelem import RawDataElement
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
@@ -50,6 +51,8 @@ from shared.dicom.value_representation import (
 from shared.errors import InvalidInstanceError
 
 PYDICOM_ERRORS = (
+    BytesLengthException,
+    InvalidDicomError,
     AttributeError,
     EOFError,
     LookupError,

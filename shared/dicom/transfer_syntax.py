@@ -6,7 +6,6 @@ Standard: PS3.5 Annex A, PS3.18 Tables 8.7.3-2 to 8.7.3-5 (2025b).
 from dataclasses import dataclass
 
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import UID
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -109,4 +108,4 @@ def transfer_syntax(uid: str) -> TransferSyntax:
     PS3.5 A.4 (2025b): whatever is not native is explicit VR little endian, and encapsulated.
     """
     known = TRANSFER_SYNTAXES.get(uid)
-    return known if known is not None else _known(uid, UID(uid).name)
+    return known if known is not None else _known(uid, uid)

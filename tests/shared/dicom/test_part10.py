@@ -1,13 +1,17 @@
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.dicom.header import Header, NeedsPydicom
+from shared.dicom.json_model import Document
 from shared.dicom.part10 import Part10Scanner, scan
 from shared.dicom.pydicom_reader import read_with_pydicom
 from shared.errors import InvalidInstanceError
-from tests.shared.dicom import corpus
+from tests.shared.dicom import corpus, data_sets
 
 
 def read(content: bytes) -> Header | None:
@@ -42,3 +46,26 @@ def test_chunks_of_any_size_give_the_same_header(path: Path, size: int) -> None:
         except (NeedsPydicom, InvalidInstanceError) as error:
             outcomes.append(type(error))
     assert outcomes[0] == outcomes[1]
+
+
+@given(file=data_sets.files())
+@settings(max_examples=200, deadline=None)
+def test_any_data_set_reads_as_the_standard_has_it(file: tuple[bytes, Document]) -> None:
+    content, document = file
+    header = scan(content)
+    assert header.document == document
+    assert list(header.document) == sorted(document)
+    assert read_with_pydicom(BytesIO(content)) == header
+
+
+@given(file=data_sets.files(), sizes=st.lists(st.integers(1, 60), min_size=1, max_size=9))
+@settings(max_examples=40, deadline=None)
+def test_any_chunking_gives_the_same_header(file: tuple[bytes, Document], sizes: list[int]) -> None:
+    content, _ = file
+    scanner = Part10Scanner()
+    for size in cycle(sizes):
+        scanner.feed(memoryview(content)[:size])
+        content = content[size:]
+        if not content:
+            break
+    assert scanner.finish() == scan(file[0])
