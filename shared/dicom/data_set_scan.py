@@ -210,6 +210,8 @@ class DataSetScan(Window):
         if key <= current.last or tag >> 16 == _ITEM_GROUP:
             raise NeedsPydicom
         vr = settle(vr_of(tag, written, length), current.document)
+        if key == SPECIFIC_CHARACTER_SET and vr != "CS":
+            raise NeedsPydicom
         if vr == "SQ":
             return self._open_sequence(current, key, (written, start, length))
         if length == UNDEFINED:
@@ -334,7 +336,7 @@ class DataSetScan(Window):
         self._current = OpenDataSet(document, limit, encodings, sequence.is_implicit, path)
         is_doubtful = sequence.is_implicit and self._file_is_explicit
         self._phase = self._first_element if is_doubtful else self._next_elements
-        return 0
+        return self._phase()
 
     def _close_sequence(self, sequence: _Sequence) -> int:
         if self.base + self.position > sequence.limit:

@@ -33,7 +33,7 @@ class Limits:
     max_elements: int = 1_000_000
     max_depth: int = 64
     max_fragments: int = 2_000_000
-    max_inflated_length: int = 512 << 20
+    max_inflated_length: int = 256 << 20
     max_inflation_ratio: int = 200
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from struct import Struct
 from threading import Lock
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
@@ -111,7 +111,12 @@ def _read(file: BinaryIO, meta: FileMetaScan | None, limits: Limits) -> Header:
     if meta and transfer_syntax(uid).is_deflated:
         file.seek(meta.position)
         source, shift = BytesIO(_inflate(file, limits)), meta.position
-        dataset = read_dataset(source, is_implicit_VR=False, is_little_endian=True)
+        dataset = read_dataset(
+            cast("BinaryIO", _BoundedFile(source, limits)),
+            is_implicit_VR=False,
+            is_little_endian=True,
+            defer_size=limits.max_held_length,
+        )
     else:
         file.seek(0)
         bounded = _BoundedFile(file, limits)

@@ -1,10 +1,13 @@
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import Dataset
 
 from shared.dicom.header import Header, NeedsPydicom
 from shared.dicom.json_model import Document
@@ -30,6 +33,37 @@ def test_scanner_and_pydicom_read_the_same_header(path: Path) -> None:
     except (NeedsPydicom, InvalidInstanceError):
         return
     assert scanned == read(content)
+
+
+def vrs_of_pydicom(dataset: Dataset) -> dict[str, Any]:
+    """The VRs that pydicom finds, those of private attributes apart, by tag; items in lists."""
+    return {
+        f"{item.tag:08X}": [vrs_of_pydicom(nested) for nested in item.value]
+        if item.VR == "SQ"
+        else item.VR
+        for item in dataset
+        if item.tag.element and not item.tag.is_private
+    }
+
+
+def vrs_of(document: Document) -> dict[str, Any]:
+    return {
+        tag: [vrs_of(item) for item in element.get("Value", [])]
+        if element["vr"] == "SQ"
+        else element["vr"]
+        for tag, element in document.items()
+        if not int(tag[:4], 16) & 1
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+def test_each_attribute_has_the_vr_that_pydicom_finds(path: Path) -> None:
+    try:
+        header = scan(path.read_bytes())
+    except (NeedsPydicom, InvalidInstanceError):
+        return
+    assert vrs_of(header.document) == vrs_of_pydicom(pydicom.dcmread(path, force=True))
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
