@@ -10,11 +10,11 @@ from struct import Struct
 from shared.dicom.charset import DEFAULT_ENCODINGS, encodings_of
 from shared.dicom.dictionary import (
     EXTENDED_OFFSET_TABLES,
-    LUT_DESCRIPTORS,
     PIXEL_DATA,
     SPECIFIC_CHARACTER_SET,
     UNDEFINED,
     US_OR_SS,
+    correct_lut_descriptor,
     is_signed,
     key_of,
     settle,
@@ -108,8 +108,8 @@ class DataSetScan(Window):
         self._encapsulated = _Encapsulated({}, "", 0, FragmentScan(self, limits))
         self._undecided: list[_Undecided] = []
         self._nul_ended: list[str] = []
-        self._elements = 0
-        self._held = 0
+        self._elements_left = limits.max_elements
+        self._bytes_left = limits.max_held_length
         self._phase = self._first_element if is_implicit else self._next_elements
 
     def run(self) -> int:
@@ -143,7 +143,7 @@ class DataSetScan(Window):
         for late in self._undecided:
             vr = "SS" if is_signed(late.documents) else "US"
             late.element.update(CONVERT[vr](late.raw, DEFAULT_ENCODINGS))
-            _correct_lut_descriptor(late.key, late.element)
+            correct_lut_descriptor(late.key, late.element)
         return tuple(
             key for key in self._nul_ended if self.document.get(key, {}).get("vr") in TEXT_VRS
         )
@@ -161,10 +161,9 @@ class DataSetScan(Window):
 
     def _next_elements(self) -> int:
         current = self._current
-        room = self._limits.max_held_length - self._held
-        # One more than fits, so that the bound is seen to be broken below.
-        stop = min(len(self.buffer), current.limit - self.base, self.position + room + 1)
         start, before = self.position, len(current.document)
+        # One more than may be held, so that the bound is seen to be broken below.
+        stop = min(len(self.buffer), current.limit - self.base, start + self._bytes_left + 1)
         take = take_implicit if current.is_implicit else take_explicit
         nul_ended = [] if self._sequences else self._nul_ended
         self.position = take(
@@ -174,9 +173,9 @@ class DataSetScan(Window):
         return self._next_element(current)
 
     def _hold(self, length: int, elements: int) -> None:
-        self._held += length
-        self._elements += elements
-        if self._held > self._limits.max_held_length or self._elements > self._limits.max_elements:
+        self._bytes_left -= length
+        self._elements_left -= elements
+        if self._bytes_left < 0 or self._elements_left < 0:
             raise InvalidInstanceError("The data set has more attributes than this service takes.")
 
     def _next_element(self, current: OpenDataSet) -> int:
@@ -249,7 +248,7 @@ class DataSetScan(Window):
             self._undecided.append(_Undecided(taken, key, raw, documents))
         else:
             taken = CONVERT[vr](raw, current.encodings)
-            _correct_lut_descriptor(key, taken)
+            correct_lut_descriptor(key, taken)
         self._notice(current, key, (raw, taken))
         if not key.endswith("0000"):
             current.document[key] = taken
@@ -395,13 +394,3 @@ class DataSetScan(Window):
         length = self.base + self.position - HEADER_LENGTH - value.offset
         self.bulk_values.append(BulkValue(value.path, value.offset, length, value.element))
         self._phase = self._next_elements
-
-
-def _correct_lut_descriptor(key: str, element: Element) -> None:
-    """Read the number of entries as unsigned, which it is even where it is written as SS.
-
-    Standard: PS3.3 C.11.1.1.1 (2025b).
-    """
-    values = element.get("Value")
-    if key in LUT_DESCRIPTORS and values and isinstance(values[0], int) and values[0] < 0:
-        values[0] += 1 << 16

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR
 
-from shared.dicom.value_representation import Document
+from shared.dicom.value_representation import Document, Element
 
 SPECIFIC_CHARACTER_SET = "00080005"
 PIXEL_REPRESENTATION = "00280103"
@@ -102,3 +102,13 @@ def is_signed(documents: tuple[Document, ...]) -> bool:
         if values:
             return bool(values[0] == 1)
     return False
+
+
+def correct_lut_descriptor(key: str, element: Element) -> None:
+    """Read the number of entries as unsigned, which it is even where it is written as SS.
+
+    Standard: PS3.3 C.11.1.1.1 (2025b).
+    """
+    values = element.get("Value")
+    if key in LUT_DESCRIPTORS and values and isinstance(values[0], int) and values[0] < 0:
+        values[0] += 1 << 16
