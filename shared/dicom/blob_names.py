@@ -4,11 +4,16 @@ A blob id is a UUID version 7 (RFC 9562) as 32 hexadecimal digits, so that ids s
 name tells the day it was made. The digits in front spread names over a store's partitions.
 """
 
+import re
 import secrets
 import time
 import zlib
 from datetime import UTC, datetime
 
+INSTANCE_KINDS = ("dicom", "metadata", "frames")
+"""First segments of the names of blobs that belong to one instance."""
+
+_BLOB_ID = re.compile(r"[0-9a-f]{32}(?=\.|\Z)")
 _SPREAD = 1000
 _RANDOM_BITS = 62
 _LAST_MILLISECOND = (1 << 48) - 1
@@ -55,6 +60,12 @@ def instance_blobs(blob_id: str, *, has_frames_blob: bool) -> tuple[str, ...]:
     """The blobs of one stored instance."""
     names = (dicom_blob(blob_id), metadata_blob(blob_id))
     return (*names, frames_blob(blob_id)) if has_frames_blob else names
+
+
+def blob_id_of(name: str) -> str | None:
+    """The blob id that a name is made of, None when it is made of none."""
+    found = _BLOB_ID.match(name.rpartition("/")[2])
+    return None if found is None else found[0]
 
 
 def tombstone_blob(blob_id: str) -> str:

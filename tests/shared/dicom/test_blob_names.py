@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.dicom.blob_names import (
+    blob_id_of,
     day_of,
     dicom_blob,
     frames_blob,
@@ -63,6 +64,16 @@ def test_only_an_instance_with_a_big_frame_map_has_a_frames_blob() -> None:
     without = (dicom_blob(blob_id), metadata_blob(blob_id))
     assert instance_blobs(blob_id, has_frames_blob=False) == without
     assert instance_blobs(blob_id, has_frames_blob=True) == (*without, frames_blob(blob_id))
+
+
+def test_the_blob_id_can_be_told_from_the_names_of_an_instance() -> None:
+    blob_id = new_blob_id()
+    names = instance_blobs(blob_id, has_frames_blob=True)
+    assert [blob_id_of(name) for name in names] == [blob_id] * 3
+
+
+def test_a_series_document_is_made_of_no_blob_id() -> None:
+    assert blob_id_of(series_document_blob(7, 42)) is None
 
 
 def test_a_series_document_lies_under_its_series_and_revision() -> None:

@@ -1,0 +1,1 @@
+"""The index over a relational database: SQLite embedded, Azure SQL deployed."""

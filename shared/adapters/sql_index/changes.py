@@ -1,0 +1,142 @@
+"""The change feed: rows get their sequence only once they are committed, so it has no gaps."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+
+from shared.adapters.sql_index.schema import change, instance, partition, series, study
+from shared.dicom.resource import ResourcePath
+from shared.dicom.uid import Uid
+from shared.ports import Change, ChangeAction, InstanceState
+
+_ACTIONS = {ChangeAction.CREATE: 0, ChangeAction.DELETE: 1, ChangeAction.UPDATE: 2}
+_ACTION_OF = {number: action for action, number in _ACTIONS.items()}
+
+_ADD = insert(change).returning(change.c.change_id, sort_by_parameter_order=True)
+
+_UNNUMBERED = select(change.c.change_id).where(change.c.sequence.is_(None)).limit(1)
+_LAST = (
+    select(change.c.sequence, change.c.timestamp)
+    .where(change.c.sequence.is_not(None))
+    .order_by(change.c.sequence.desc())
+    .limit(1)
+)
+_ORDINALS = (
+    select(
+        change.c.change_id,
+        func.row_number().over(order_by=change.c.change_id).label("ordinal"),
+    )
+    .where(change.c.sequence.is_(None))
+    .subquery()
+)
+_NUMBER = (
+    update(change)
+    .where(change.c.change_id == _ORDINALS.c.change_id)
+    .values(
+        sequence=bindparam("last_sequence", type_=change.c.sequence.type) + _ORDINALS.c.ordinal,
+        timestamp=bindparam("now", type_=change.c.timestamp.type),
+    )
+)
+
+# What has become of an instance is read from its row, so that no row of the feed is ever rewritten.
+_ENTRIES = select(
+    change.c.sequence,
+    change.c.timestamp,
+    change.c.action,
+    change.c.change_id,
+    change.c.study_instance_uid,
+    change.c.series_instance_uid,
+    change.c.sop_instance_uid,
+    partition.c.name,
+    instance.c.watermark,
+).select_from(
+    change.join(partition, partition.c.partition_key == change.c.partition_key)
+    .outerjoin(
+        study,
+        and_(
+            study.c.partition_key == change.c.partition_key,
+            study.c.study_instance_uid == change.c.study_instance_uid,
+        ),
+    )
+    .outerjoin(
+        series,
+        and_(
+            series.c.study_key == study.c.study_key,
+            series.c.series_instance_uid == change.c.series_instance_uid,
+        ),
+    )
+    .outerjoin(
+        instance,
+        and_(
+            instance.c.series_key == series.c.series_key,
+            instance.c.sop_instance_uid == change.c.sop_instance_uid,
+        ),
+    )
+)
+_AFTER = (
+    _ENTRIES.where(change.c.sequence > bindparam("after"))
+    .order_by(change.c.sequence)
+    .limit(bindparam("limit", type_=change.c.sequence.type))
+)
+_LATEST = _ENTRIES.where(change.c.sequence.is_not(None)).order_by(change.c.sequence.desc()).limit(1)
+
+
+def add_changes(
+    connection: Connection, partition_key: int, action: ChangeAction, paths: Sequence[ResourcePath]
+) -> list[int]:
+    """Note what happens to instances, and give the change_id of each, ascending."""
+    rows = [
+        {
+            "partition_key": partition_key,
+            "study_instance_uid": path.study,
+            "series_instance_uid": path.series,
+            "sop_instance_uid": path.instance,
+            "action": _ACTIONS[action],
+        }
+        for path in paths
+    ]
+    return list(connection.execute(_ADD, rows).scalars()) if rows else []
+
+
+def has_unnumbered(connection: Connection) -> bool:
+    """Whether there are committed changes without a sequence."""
+    return connection.execute(_UNNUMBERED).first() is not None
+
+
+def number_changes(connection: Connection) -> int:
+    """Number the changes that have no sequence, in the order of change_id, and count them."""
+    last = connection.execute(_LAST).first()
+    now = datetime.now(UTC)
+    numbers: dict[str, Any] = {
+        "last_sequence": 0 if last is None else last.sequence,
+        # A clock that is set back must not turn the feed back.
+        "now": now if last is None else max(now, last.timestamp),
+    }
+    return connection.execute(_NUMBER, numbers).rowcount
+
+
+def changes_after(connection: Connection, after: int, limit: int) -> list[Change]:
+    """The numbered entries with a sequence above `after`, at most `limit` of them."""
+    rows = connection.execute(_AFTER, {"after": after, "limit": limit})
+    return [_change(row) for row in rows]
+
+
+def latest_change(connection: Connection) -> Change | None:
+    """The entry with the highest sequence."""
+    row = connection.execute(_LATEST).first()
+    return None if row is None else _change(row)
+
+
+def _change(row: Row[*tuple[Any, ...]]) -> Change:
+    if row.watermark is None:
+        state = InstanceState.DELETED
+    elif row.watermark == row.change_id:
+        state = InstanceState.CURRENT
+    else:
+        state = InstanceState.REPLACED
+    path = ResourcePath(
+        Uid(row.study_instance_uid), Uid(row.series_instance_uid), Uid(row.sop_instance_uid)
+    )
+    return Change(row.sequence, row.timestamp, _ACTION_OF[row.action], state, row.name, path)

@@ -1,0 +1,376 @@
+"""Adding instances: a fixed number of statements, however many instances there are.
+
+Rows are locked in one order: studies, their series, their instances.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import batched, islice
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from shared.adapters.sql_index.attributes import (
+    SERIES_DOCUMENTS,
+    STUDY_DOCUMENTS,
+    digest,
+    overlay,
+    to_text,
+)
+from shared.adapters.sql_index.changes import add_changes
+from shared.adapters.sql_index.describe import (
+    Described,
+    add_name_words,
+    describe_series,
+    describe_studies,
+    described,
+    modalities_in,
+    modality,
+)
+from shared.adapters.sql_index.schema import instance, series, study
+from shared.dicom.json_model import Document
+from shared.dicom.resource import Level, ResourcePath
+from shared.dicom.uid import Uid
+from shared.ports import AlreadyStored, ChangeAction, CommitOutcome, Committed, NewInstance
+
+_ROWS_AT_ONCE = 500
+
+_FIND_STUDIES = (
+    select(study.c.study_instance_uid, study.c.study_key, study.c.attributes, study.c.modalities)
+    .where(
+        study.c.partition_key == bindparam("partition_key"),
+        study.c.study_instance_uid.in_(bindparam("uids", expanding=True)),
+    )
+    .order_by(study.c.study_key)
+)
+_FIND_SERIES = (
+    select(
+        series.c.study_key, series.c.series_instance_uid, series.c.series_key, series.c.attributes
+    )
+    .where(
+        series.c.study_key.in_(bindparam("keys", expanding=True)),
+        series.c.series_instance_uid.in_(bindparam("uids", expanding=True)),
+    )
+    .order_by(series.c.series_key)
+)
+_FIND_INSTANCES = select(
+    instance.c.series_key,
+    instance.c.sop_instance_uid,
+    instance.c.watermark,
+    instance.c.blob_id,
+    instance.c.sha256,
+).where(
+    instance.c.series_key.in_(bindparam("keys", expanding=True)),
+    instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True)),
+)
+_ADD_STUDIES = insert(study).returning(study.c.study_key, sort_by_parameter_order=True)
+_ADD_SERIES = insert(series).returning(series.c.series_key, sort_by_parameter_order=True)
+_ADD_INSTANCES = insert(instance)
+_GROW_STUDY = (
+    update(study)
+    .where(study.c.study_key == bindparam("row_key"))
+    .values(
+        series_count=study.c.series_count + bindparam("more_series"),
+        instance_count=study.c.instance_count + bindparam("more_instances"),
+        modalities=bindparam("all_modalities"),
+        revision=bindparam("new_revision"),
+    )
+)
+_GROW_SERIES = (
+    update(series)
+    .where(series.c.series_key == bindparam("row_key"))
+    .values(
+        instance_count=series.c.instance_count + bindparam("more_instances"),
+        revision=bindparam("new_revision"),
+        changed_at=bindparam("now", type_=series.c.changed_at.type),
+    )
+)
+_SET_MODALITIES = (
+    update(study)
+    .where(study.c.study_key == bindparam("row_key"))
+    .values(modalities=bindparam("all_modalities"))
+)
+
+
+@dataclass(slots=True)
+class _Study:
+    """A study that gets instances; `key` is 0 until the row is there."""
+
+    uid: Uid
+    key: int = 0
+    before: Document = field(default_factory=dict)
+    after: Document = field(default_factory=dict)
+    modalities: frozenset[str] = frozenset()
+    more_series: int = 0
+    more_instances: int = 0
+    revision: int = 0
+
+
+@dataclass(slots=True)
+class _Series:
+    """A series that gets instances; `key` is 0 until the row is there."""
+
+    uid: Uid
+    study: _Study
+    key: int = 0
+    before: Document = field(default_factory=dict)
+    after: Document = field(default_factory=dict)
+    more_instances: int = 0
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An instance that the index holds."""
+
+    watermark: int
+    blob_id: str
+    sha256: str
+
+
+def commit_all(
+    connection: Connection, requests: Sequence[tuple[int, Sequence[NewInstance]]]
+) -> list[list[CommitOutcome]]:
+    """Do many commits, each of instances into the partition of a key, as if one after the other."""
+    outcomes = {
+        key: iter(
+            _commit(
+                connection, key, [item for one, items in requests if one == key for item in items]
+            )
+        )
+        for key in sorted({key for key, _ in requests})
+    }
+    return [list(islice(outcomes[key], len(items))) for key, items in requests]
+
+
+def _commit(
+    connection: Connection, partition_key: int, instances: Sequence[NewInstance]
+) -> list[CommitOutcome]:
+    batch = _Batch(connection, partition_key)
+    batch.find(instances)
+    new: dict[ResourcePath, NewInstance] = {}
+    for item in instances:
+        if item.path not in batch.held:
+            new.setdefault(item.path, item)
+    if new:
+        batch.add(list(new.values()))
+    return [_outcome(batch.held[item.path], item) for item in instances]
+
+
+def _outcome(held: _Held, item: NewInstance) -> CommitOutcome:
+    if held.blob_id == item.file.blob_id:
+        return Committed(held.watermark)
+    return AlreadyStored(held.blob_id, held.sha256)
+
+
+class _Batch:
+    """The studies and series of a batch, as they are and as they become."""
+
+    def __init__(self, connection: Connection, partition_key: int) -> None:
+        self._connection = connection
+        self._partition_key = partition_key
+        self._studies: dict[Uid, _Study] = {}
+        self._series: dict[tuple[Uid, Uid | None], _Series] = {}
+        self.held: dict[ResourcePath, _Held] = {}
+
+    def find(self, instances: Sequence[NewInstance]) -> None:
+        """Read what the index holds of the studies, series and instances of a batch."""
+        for some in batched(instances, _ROWS_AT_ONCE, strict=False):
+            paths = [item.path for item in some]
+            self._find_studies({path.study for path in paths})
+            self._find_series({path.series for path in paths})
+            self._find_instances({path.instance for path in paths})
+
+    def add(self, instances: Sequence[NewInstance]) -> None:
+        """Add instances that the index does not hold, and all that follows from them."""
+        paths = [item.path for item in instances]
+        watermarks = add_changes(self._connection, self._partition_key, ChangeAction.CREATE, paths)
+        for item, watermark in zip(instances, watermarks, strict=True):
+            self._take(item, watermark)
+        self._write_studies()
+        self._write_series()
+        self._write_instances(instances, watermarks)
+
+    def _find_studies(self, uids: Iterable[Uid]) -> None:
+        rows = self._connection.execute(
+            _FIND_STUDIES, {"partition_key": self._partition_key, "uids": sorted(uids)}
+        )
+        for uid, key, attributes, modalities in rows:
+            document = orjson.loads(attributes)
+            self._studies[uid] = _Study(
+                uid, key, document, document, frozenset(orjson.loads(modalities))
+            )
+
+    def _find_series(self, uids: Iterable[Uid | None]) -> None:
+        studies = {item.key: item for item in self._studies.values()}
+        if not studies:
+            return
+        rows = self._connection.execute(_FIND_SERIES, {"keys": list(studies), "uids": list(uids)})
+        for study_key, uid, key, attributes in rows:
+            owner = studies[study_key]
+            document = orjson.loads(attributes)
+            self._series[owner.uid, uid] = _Series(uid, owner, key, document, document)
+
+    def _find_instances(self, uids: Iterable[Uid | None]) -> None:
+        all_series = {item.key: item for item in self._series.values()}
+        if not all_series:
+            return
+        rows = self._connection.execute(
+            _FIND_INSTANCES, {"keys": list(all_series), "uids": list(uids)}
+        )
+        for series_key, uid, watermark, blob_id, sha256 in rows:
+            owner = all_series[series_key]
+            path = ResourcePath(owner.study.uid, owner.uid, uid)
+            self.held[path] = _Held(watermark, blob_id, sha256)
+
+    def _take(self, item: NewInstance, watermark: int) -> None:
+        path = item.path
+        owner = self._studies.setdefault(path.study, _Study(path.study))
+        owner.after = overlay(owner.after, item.attributes[Level.STUDY])
+        owner.more_instances += 1
+        owner.revision = watermark
+        parent = self._series.get((path.study, path.series))
+        if parent is None:
+            parent = _Series(Uid(str(path.series)), owner)
+            self._series[path.study, path.series] = parent
+            owner.more_series += 1
+        parent.after = overlay(parent.after, item.attributes[Level.SERIES])
+        parent.more_instances += 1
+        parent.revision = watermark
+        self.held[path] = _Held(watermark, item.file.blob_id, item.file.sha256)
+
+    def _write_studies(self) -> None:
+        for parent in self._series.values():
+            parent.study.modalities |= modality(parent.after)
+        touched = [item for item in self._studies.values() if item.more_instances]
+        old = [item for item in touched if item.key]
+        new = [item for item in touched if not item.key]
+        if old:
+            self._connection.execute(_GROW_STUDY, [_growth_of_study(item) for item in old])
+            rows = [Described(item.key, item.before, item.after) for item in old]
+            describe_studies(self._connection, self._partition_key, rows)
+        if new:
+            values = [{"partition_key": self._partition_key, **_new_study(item)} for item in new]
+            keys = self._connection.execute(_ADD_STUDIES, values).scalars()
+            for item, key in zip(new, keys, strict=True):
+                item.key = key
+            names = ((item.key, item.after) for item in new)
+            add_name_words(self._connection, self._partition_key, names)
+
+    def _write_series(self) -> None:
+        now = datetime.now(UTC)
+        touched = [item for item in self._series.values() if item.more_instances]
+        old = [item for item in touched if item.key]
+        new = [item for item in touched if not item.key]
+        if old:
+            values = [{"now": now, **_growth_of_series(item)} for item in old]
+            self._connection.execute(_GROW_SERIES, values)
+            describe_series(
+                self._connection, [Described(item.key, item.before, item.after) for item in old]
+            )
+        if new:
+            values = [
+                {"partition_key": self._partition_key, "changed_at": now, **_new_series(item)}
+                for item in new
+            ]
+            keys = self._connection.execute(_ADD_SERIES, values).scalars()
+            for item, key in zip(new, keys, strict=True):
+                item.key = key
+        self._correct_modalities(old)
+
+    def _correct_modalities(self, old: Iterable[_Series]) -> None:
+        """A series that changes its modality may have been the last of the one it had."""
+        changed = {item.study.key for item in old if modality(item.before) != modality(item.after)}
+        for key in sorted(changed):
+            modalities = sorted(modalities_in(self._connection, key))
+            values = {"row_key": key, "all_modalities": to_text(modalities)}
+            self._connection.execute(_SET_MODALITIES, values)
+
+    def _write_instances(self, instances: Sequence[NewInstance], watermarks: Sequence[int]) -> None:
+        rows: list[dict[str, Any]] = []
+        of_studies: dict[tuple[int, str], Document] = {}
+        of_series: dict[tuple[int, str], Document] = {}
+        links: list[tuple[tuple[int, str], tuple[int, str]]] = []
+        for item, watermark in zip(instances, watermarks, strict=True):
+            parent = self._series[item.path.study, item.path.series]
+            rows.append({"partition_key": self._partition_key, **_row(item, watermark, parent)})
+            links.append(
+                (
+                    _note(of_studies, parent.study.key, item.attributes[Level.STUDY]),
+                    _note(of_series, parent.key, item.attributes[Level.SERIES]),
+                )
+            )
+        study_keys = STUDY_DOCUMENTS.keep(self._connection, of_studies)
+        series_keys = SERIES_DOCUMENTS.keep(self._connection, of_series)
+        for row, (of_study, of_one_series) in zip(rows, links, strict=True):
+            row["study_attributes_key"] = study_keys[of_study]
+            row["series_attributes_key"] = series_keys[of_one_series]
+        self._connection.execute(_ADD_INSTANCES, rows)
+
+
+def _note(
+    documents: dict[tuple[int, str], Document], owner: int, document: Document
+) -> tuple[int, str]:
+    item = (owner, digest(document))
+    documents[item] = document
+    return item
+
+
+def _growth_of_study(item: _Study) -> Mapping[str, Any]:
+    return {
+        "row_key": item.key,
+        "more_series": item.more_series,
+        "more_instances": item.more_instances,
+        "all_modalities": to_text(sorted(item.modalities)),
+        "new_revision": item.revision,
+    }
+
+
+def _growth_of_series(item: _Series) -> Mapping[str, Any]:
+    return {
+        "row_key": item.key,
+        "more_instances": item.more_instances,
+        "new_revision": item.revision,
+    }
+
+
+def _new_study(item: _Study) -> Mapping[str, Any]:
+    return {
+        "study_instance_uid": item.uid,
+        "modalities": to_text(sorted(item.modalities)),
+        "series_count": item.more_series,
+        "instance_count": item.more_instances,
+        "revision": item.revision,
+        **described(Level.STUDY, item.after),
+    }
+
+
+def _new_series(item: _Series) -> Mapping[str, Any]:
+    return {
+        "study_key": item.study.key,
+        "series_instance_uid": item.uid,
+        "instance_count": item.more_instances,
+        "revision": item.revision,
+        "document_revision": None,
+        "document_count": 0,
+        **described(Level.SERIES, item.after),
+    }
+
+
+def _row(item: NewInstance, watermark: int, parent: _Series) -> Mapping[str, Any]:
+    file, attributes = item.file, item.attributes[Level.INSTANCE]
+    return {
+        "watermark": watermark,
+        "study_key": parent.study.key,
+        "series_key": parent.key,
+        "sop_instance_uid": item.path.instance,
+        "blob_id": file.blob_id,
+        "length": file.length,
+        "sha256": file.sha256,
+        "transfer_syntax_uid": file.transfer_syntax_uid,
+        "pixel_data_offset": file.pixel_data_offset,
+        "frames": file.frames,
+        **described(Level.INSTANCE, attributes),
+    }

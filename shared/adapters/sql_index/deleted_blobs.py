@@ -1,0 +1,77 @@
+"""Blobs that nothing needs any more, and that wait for their removal."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import batched
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from shared.adapters.sql_index.attributes import to_text
+from shared.adapters.sql_index.schema import deleted_blob, instance
+from shared.dicom.blob_names import blob_id_of, instance_blobs
+from shared.ports import DeletedBlobs, InstanceFile
+
+_IDS_AT_ONCE = 1000
+
+_ADD = insert(deleted_blob)
+_DUE = (
+    select(deleted_blob.c.deleted_blob_key, deleted_blob.c.names)
+    .where(deleted_blob.c.until <= bindparam("now"))
+    .order_by(deleted_blob.c.until)
+    .limit(bindparam("limit", type_=deleted_blob.c.deleted_blob_key.type))
+)
+_FORGET = delete(deleted_blob).where(
+    deleted_blob.c.deleted_blob_key.in_(bindparam("keys", expanding=True))
+)
+_NAMED = select(instance.c.blob_id).where(
+    instance.c.blob_id.in_(bindparam("blob_ids", expanding=True))
+)
+_WAITING = select(deleted_blob.c.blob_id).where(
+    deleted_blob.c.blob_id.in_(bindparam("blob_ids", expanding=True))
+)
+
+
+def add_files(connection: Connection, files: Sequence[InstanceFile], until: datetime) -> None:
+    """Let the blobs of instances wait."""
+    rows: list[dict[str, Any]] = [
+        {
+            "blob_id": file.blob_id,
+            "names": to_text(instance_blobs(file.blob_id, has_frames_blob=file.frames == "blob")),
+            "until": until,
+        }
+        for file in files
+    ]
+    if rows:
+        connection.execute(_ADD, rows)
+
+
+def add_names(connection: Connection, names: Sequence[str], until: datetime) -> None:
+    """Let blobs wait, each by itself."""
+    rows: list[dict[str, Any]] = [
+        {"blob_id": blob_id_of(name), "names": to_text([name]), "until": until} for name in names
+    ]
+    if rows:
+        connection.execute(_ADD, rows)
+
+
+def due(connection: Connection, now: datetime, limit: int) -> list[DeletedBlobs]:
+    """Blobs whose time has come, oldest first."""
+    rows = connection.execute(_DUE, {"now": now, "limit": limit})
+    return [DeletedBlobs(key, tuple(orjson.loads(names))) for key, names in rows]
+
+
+def forget(connection: Connection, keys: Sequence[int]) -> None:
+    """Drop rows whose blobs are removed."""
+    for some in batched(keys, _IDS_AT_ONCE, strict=False):
+        connection.execute(_FORGET, {"keys": some})
+
+
+def known_blob_ids(connection: Connection, blob_ids: Sequence[str]) -> frozenset[str]:
+    """Those that an instance names, or that wait for their removal."""
+    known: set[str] = set()
+    for some in batched(blob_ids, _IDS_AT_ONCE, strict=False):
+        known.update(connection.execute(_NAMED, {"blob_ids": some}).scalars())
+        known.update(connection.execute(_WAITING, {"blob_ids": some}).scalars())
+    return frozenset(known)

@@ -1,0 +1,99 @@
+"""What is particular to SQLite: connections, transactions, and one writer among processes."""
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.engine import URL, make_url
+
+if sys.platform != "win32":
+    import fcntl
+
+_BUSY_TIMEOUT_MS = 30_000
+_READER_PRAGMAS = (
+    "query_only = ON",
+    "cache_size = -8000",
+    "mmap_size = 268435456",
+    "temp_store = MEMORY",
+)
+_WRITER_PRAGMAS = (
+    "journal_mode = WAL",
+    "foreign_keys = ON",
+    "cache_size = -64000",
+    "temp_store = MEMORY",
+    "wal_autocheckpoint = 4000",
+    "journal_size_limit = 67108864",
+)
+
+
+def reader_engine(url: str | URL, *, connections: int) -> Engine:
+    """An engine whose transactions each read one snapshot."""
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "cached_statements": 256},
+    )
+    _prepare(engine, "BEGIN", _READER_PRAGMAS)
+    return engine
+
+
+def writer_engine(url: str | URL, *, sync: bool) -> Engine:
+    """An engine whose transactions take the write lock when they begin.
+
+    Args:
+        url: Of the database.
+        sync: Whether what is committed must survive a crash of the machine.
+    """
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "cached_statements": 256},
+    )
+    synchronous = "synchronous = FULL" if sync else "synchronous = OFF"
+    _prepare(engine, "BEGIN IMMEDIATE", (*_WRITER_PRAGMAS, synchronous))
+    return engine
+
+
+def _prepare(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
+    # The driver's own transactions begin late and lose updates; with isolation_level None it
+    # leaves them to us.
+    @event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def is_in_transaction(connection: Connection) -> bool:
+    """Whether the transaction still stands: a full disk makes SQLite roll all of it back."""
+    return bool(connection.connection.in_transaction)
+
+
+class WriteLock:
+    """Lets one process at a time write; the others are woken, where SQLite alone would poll."""
+
+    def __init__(self, url: str | URL) -> None:
+        database = make_url(url).database
+        if not database or database == ":memory:":
+            raise ValueError("The index needs a database in a file.")
+        self._path = Path(f"{database}-writer")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for the lock, and hold it."""
+        with self._path.open("ab") as file:  # Closing the file gives the lock back.
+            if sys.platform != "win32":  # There SQLite's own busy timeout has to do.
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,47 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.sql_index.database import Database
+from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.migrate import migrate
+from shared.adapters.sql_state_table import SqlStateTable
+from shared.ports import DEFAULT_PARTITION_NAME, Index, Partition, StateTable
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """A migrated database of its own for each test."""
+    url = f"sqlite:///{tmp_path}/index.db"
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+async def sql_index(database_url: str) -> AsyncIterator[SqlIndex]:
+    index = SqlIndex(database_url, sync=False)
+    yield index
+    await index.close()
+
+
+@pytest.fixture
+def index(sql_index: SqlIndex) -> Index:
+    return sql_index
+
+
+@pytest.fixture
+def database(sql_index: SqlIndex) -> Database:
+    return sql_index.database
+
+
+@pytest.fixture
+def state_table(sql_index: SqlIndex) -> StateTable:
+    return SqlStateTable(sql_index)
+
+
+@pytest.fixture
+async def partition(index: Index) -> Partition:
+    found = await index.find_partition(DEFAULT_PARTITION_NAME)
+    assert found is not None
+    return found
