@@ -11,13 +11,19 @@ import sys
 import tomllib
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from localhost.blob_triggers import run_blob_trigger
 from localhost.front import DEFAULT_BODY_LIMIT_BYTES
 from localhost.messages import Function, Start
 from localhost.pool import Pool, StartError
 from localhost.timers import run_timer
 from localhost.worker import shared_port
+
+if TYPE_CHECKING:
+    from localhost.durable import Durable
+
+DURABLE_BINDINGS = ("orchestrationTrigger", "activityTrigger", "entityTrigger", "durableClient")
 
 _log = logging.getLogger("localhost")
 
@@ -32,6 +38,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that serve")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for name in ("azure", "durabletask"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     app = options.app.resolve()
     data = options.data.resolve()
     data.mkdir(parents=True, exist_ok=True)
@@ -88,12 +96,14 @@ async def _serve(
     pool = Pool(Start(app, options.host, port, prefix, limit), options.workers)
     try:
         functions = await pool.load()
-        await pool.serve(None)
-        _say(
-            f"listening on http://{_printed(options.host)}:{port} "
-            f"({options.workers} workers), data in {data}"
-        )
-        await _until(stopping, [run_timer(pool, f) for f in _triggered(functions, "timerTrigger")])
+        base_url = f"http://{_printed(options.host)}:{port}"
+        durable = _durable(functions, pool)
+        await pool.serve(durable.client_config(base_url, _hub(host_json)) if durable else None)
+        jobs = [run_timer(pool, f) for f in _triggered(functions, "timerTrigger")]
+        jobs += [run_blob_trigger(pool, f, data) for f in _triggered(functions, "blobTrigger")]
+        jobs += [durable.run()] if durable else []
+        _say(f"listening on {base_url} ({options.workers} workers), data in {data}")
+        await _until(stopping, jobs)
     finally:
         await pool.stop()
 
@@ -107,8 +117,21 @@ def _prepare(app: Path, function: str) -> None:
         raise StartError(f"{function} failed")
 
 
-def _triggered(functions: tuple[Function, ...], trigger: str) -> list[Function]:
-    return [function for function in functions if function.binding(trigger) is not None]
+def _triggered(functions: tuple[Function, ...], *triggers: str) -> list[Function]:
+    return [function for function in functions if function.binding(*triggers) is not None]
+
+
+def _durable(functions: tuple[Function, ...], pool: Pool) -> "Durable | None":
+    if not _triggered(functions, *DURABLE_BINDINGS):
+        return None
+    from localhost.durable import Durable  # noqa: PLC0415 - gRPC is slow to import
+
+    return Durable(functions, pool)
+
+
+def _hub(host_json: dict[str, Any]) -> str:
+    settings: dict[str, str] = host_json.get("extensions", {}).get("durableTask", {})
+    return settings.get("hubName", "TestHub")
 
 
 async def _until(stopping: asyncio.Event, jobs: list[Coroutine[Any, Any, None]]) -> None:

@@ -86,13 +86,14 @@ class Pool:
     async def stop(self) -> None:
         """Let requests and invocations under way end, then the processes."""
         self._is_stopping = True
-        for worker in self._workers:
+        workers = list(self._workers)  # It shrinks as they end.
+        for worker in workers:
             worker.process.send_signal(signal.SIGTERM)
-        waiting = [
-            asyncio.to_thread(worker.process.wait, _GRACE_SECONDS) for worker in self._workers
-        ]
-        results = await asyncio.gather(*waiting, return_exceptions=True)
-        for worker, result in zip(self._workers, results, strict=True):
+        results = await asyncio.gather(
+            *(asyncio.to_thread(worker.process.wait, _GRACE_SECONDS) for worker in workers),
+            return_exceptions=True,
+        )
+        for worker, result in zip(workers, results, strict=True):
             if isinstance(result, subprocess.TimeoutExpired):
                 worker.process.kill()
 

@@ -6,7 +6,7 @@ Standard: PS3.5 Table 6.2-1 (2025b), loosened to what v1 and v2 of the reference
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 from pydicom.datadict import dictionary_keyword
@@ -137,14 +137,14 @@ def _age(value: str) -> str | None:
 
 def _date(value: str) -> str | None:
     try:
-        if len(value) != 8 or not (value.isascii() and value.isdigit()):  # noqa: PLR2004
-            raise ValueError
-        datetime.strptime(value, "%Y%m%d")  # noqa: DTZ007
+        date(int(value[:4]), int(value[4:6]), int(value[6:]))
+        is_day = _EIGHT_DIGITS.match(value) is not None
     except ValueError:
-        return "Value cannot be parsed as a valid date."
-    return None
+        is_day = False
+    return None if is_day else "Value cannot be parsed as a valid date."
 
 
+_EIGHT_DIGITS = re.compile(r"\d{8}\Z", re.ASCII)
 _TIME = re.compile(r"([01]\d|2[0-3])(:?[0-5]\d(:?([0-5]\d|60)(\.\d{1,6})?)?)?\s*\Z", re.ASCII)
 _INTEGER = re.compile(r"\s*[+-]?\d{1,12}\s*\Z", re.ASCII)
 

@@ -4,11 +4,19 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import azure.durable_functions as df
 import azure.functions as func
-from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response, StreamingResponse
+from azurefunctions.extensions.http.fastapi import (
+    JSONResponse,
+    Request,
+    Response,
+    StreamingResponse,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -87,3 +95,78 @@ async def every_second(timer: func.TimerRequest) -> None:
 @app.timer_trigger(arg_name="timer", schedule="0 0 5 1 1 *", run_on_startup=True)
 def at_start(timer: func.TimerRequest) -> None:
     note("start", "fired")
+
+
+@app.blob_trigger(arg_name="blob", path="inbox/{name}", connection="InboxStorage")
+async def on_file(blob: func.InputStream) -> None:
+    content = blob.read()
+    note("blob", json.dumps({"name": blob.name, "length": blob.length, "read": len(content)}))
+    if content == b"poison":
+        raise ValueError("cannot be read")
+
+
+durable = df.Blueprint()
+
+
+@durable.orchestration_trigger(context_name="context")
+def fan_out(context: df.DurableOrchestrationContext) -> Generator[Any, Any, list[int]]:
+    numbers = yield context.task_all([context.call_activity("double", n) for n in range(20)])
+    return sorted(numbers)
+
+
+@durable.activity_trigger(input_name="number")
+def double(number: int) -> int:
+    return number * 2
+
+
+@durable.activity_trigger(input_name="text")
+async def flaky(text: str) -> str:
+    note("flaky", text)
+    if (DATA / "flaky.log").read_text().count(text) < 3:
+        raise ValueError("not yet")
+    return text
+
+
+@durable.orchestration_trigger(context_name="context")
+def retried(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str]:
+    options = df.RetryOptions(first_retry_interval_in_milliseconds=50, max_number_of_attempts=5)
+    return (yield context.call_activity_with_retry("flaky", options, context.instance_id))
+
+
+@durable.orchestration_trigger(context_name="context")
+def failing(context: df.DurableOrchestrationContext) -> Generator[Any, Any]:
+    yield context.call_activity("flaky", "fails " + context.instance_id)
+
+
+@durable.orchestration_trigger(context_name="context")
+def parent(context: df.DurableOrchestrationContext) -> Generator[Any, Any, list[int]]:
+    yield context.create_timer(context.current_utc_datetime + timedelta(seconds=1))
+    return (yield context.call_sub_orchestrator("fan_out"))
+
+
+@durable.orchestration_trigger(context_name="context")
+def waiting(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
+    return (yield context.wait_for_external_event("go"))
+
+
+@durable.route(route="start/{name}", methods=["POST"])
+@durable.durable_client_input(client_name="client")
+async def start(req: Request, client: df.DurableOrchestrationClient) -> JSONResponse:
+    return JSONResponse({"id": await client.start_new(req.path_params["name"])})
+
+
+@durable.route(route="status/{id}", methods=["GET"])
+@durable.durable_client_input(client_name="client")
+async def status(req: Request, client: df.DurableOrchestrationClient) -> JSONResponse:
+    found = await client.get_status(req.path_params["id"])
+    return JSONResponse({"status": found.runtime_status.name, "output": found.output})
+
+
+@durable.route(route="raise/{id}", methods=["POST"])
+@durable.durable_client_input(client_name="client")
+async def raise_event(req: Request, client: df.DurableOrchestrationClient) -> Response:
+    await client.raise_event(req.path_params["id"], "go", {"answer": 42})
+    return Response(status_code=202)
+
+
+app.register_functions(durable)

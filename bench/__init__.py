@@ -1,0 +1,1 @@
+"""The benchmark: this server beside Orthanc, by the same requests."""

@@ -1,0 +1,9 @@
+"""The function app: registers the blueprints, and nothing else."""
+
+import azure.functions as func
+
+from functions import delete, health, metadata, retrieve, search, store, timers
+
+app = func.FunctionApp()
+for module in (delete, health, metadata, retrieve, search, store, timers):
+    app.register_functions(module.blueprint)

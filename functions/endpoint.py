@@ -1,0 +1,269 @@
+"""The only HTTP edge: between the trigger's requests and the handlers of the transactions.
+
+No handler sees a type of the trigger; nothing else sets the status of an error.
+"""
+
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Buffer, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from http import HTTPMethod, HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+import azure.functions as func
+import orjson
+from azurefunctions.extensions.http.fastapi import Request as TriggerRequest
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response as PlainResponse
+from starlette.responses import StreamingResponse
+
+from shared import errors, wiring
+from shared.ports import Partition
+from shared.wiring import Services
+
+DICOM_JSON = "application/dicom+json"
+JSON = "application/json"
+
+_log = logging.getLogger(__name__)
+
+
+class DataAction(Enum):
+    """What a caller must be allowed to do."""
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request as handlers see it.
+
+    Attributes:
+        version: Semantics to answer by, 1 or 2; `v1.0-prerelease` is answered as 1.
+        base_url: Service root with version and partition, as the client sees it; no final slash.
+        path: The route's variable segments.
+        query: Name and value pairs in order, percent-decoded.
+        accept: The values of the Accept header lines, None without any.
+        body: The bytes of the request, as they arrive.
+    """
+
+    version: int
+    base_url: str
+    partition: Partition
+    path: Mapping[str, str]
+    query: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    accept: Sequence[str] | None
+    body: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An answer as handlers give it; a body that is an iterator is streamed."""
+
+    status: HTTPStatus = HTTPStatus.OK
+    media_type: str | None = None
+    body: Buffer | AsyncIterator[Buffer] = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+type Handler = Callable[[Request, Services], Awaitable[Response]]
+
+STATUS_OF_ERROR: dict[type[errors.DicomWebError], HTTPStatus] = {
+    errors.InvalidRequestError: HTTPStatus.BAD_REQUEST,
+    errors.InvalidInstanceError: HTTPStatus.CONFLICT,
+    errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
+    errors.ConflictError: HTTPStatus.CONFLICT,
+    errors.PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+VERSIONS = {"v1.0-prerelease": 1, "v1": 1, "v2": 2}
+_VERSION_SEGMENT = re.compile(r"v\d+(\.\d+)?(-[a-z]+)?\Z", re.ASCII | re.IGNORECASE)
+
+_EVERY_ANSWER = {
+    "api-supported-versions": "1.0-prerelease, 1, 2",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_RETRY_AFTER_SECONDS = "5"
+
+
+def transaction(  # noqa: PLR0913
+    blueprint: func.Blueprint,
+    name: str,
+    route: str,
+    method: HTTPMethod,
+    action: DataAction,
+    *,
+    creates_partition: bool = False,
+) -> Callable[[Handler], Handler]:
+    """Serve a handler below `{version}/` and below `{version}/partitions/{partition}/`.
+
+    A function has one route, so each form is a function of its own. GET also answers HEAD.
+    """
+
+    def register(handler: Handler) -> Handler:
+        async def answer(request: TriggerRequest) -> PlainResponse:
+            return await _answer(request, handler, creates_partition=creates_partition)
+
+        forms = {"": "{version}", "_in_partition": "{version}/partitions/{partition}"}
+        for suffix, root in forms.items():
+            _register(blueprint, answer, name + suffix, f"{root}/{route}", method, handler)
+        DATA_ACTIONS[name] = DATA_ACTIONS[name + "_in_partition"] = action
+        return handler
+
+    return register
+
+
+def unversioned(
+    blueprint: func.Blueprint, name: str, route: str, method: HTTPMethod, action: DataAction
+) -> Callable[[Callable[[Services], Awaitable[Response]]], None]:
+    """Serve a handler that needs nothing of the request, below the root."""
+
+    def register(handler: Callable[[Services], Awaitable[Response]]) -> None:
+        async def answer(request: TriggerRequest) -> PlainResponse:
+            response = await _attempt(lambda: handler(wiring.services()))
+            return _native(response, request)
+
+        _register(blueprint, answer, name, route, method, handler)
+        DATA_ACTIONS[name] = action
+
+    return register
+
+
+DATA_ACTIONS: dict[str, DataAction] = {}
+"""What each registered function demands of its caller."""
+
+
+def _register(  # noqa: PLR0913, PLR0917
+    blueprint: func.Blueprint,
+    answer: Callable[[TriggerRequest], Awaitable[PlainResponse]],
+    name: str,
+    route: str,
+    method: HTTPMethod,
+    handler: Callable[..., Any],
+) -> None:
+    methods = [method.value, "HEAD"] if method is HTTPMethod.GET else [method.value]
+
+    # Not functools.wraps: the worker reads the signature, and would find the handler's.
+    async def trigger(req: TriggerRequest) -> PlainResponse:
+        return await answer(req)
+
+    trigger.__name__ = name
+    trigger.__doc__ = handler.__doc__
+    blueprint.function_name(name)(
+        blueprint.route(route=route, methods=methods, auth_level=func.AuthLevel.ANONYMOUS)(trigger)
+    )
+
+
+async def _answer(
+    native: TriggerRequest, handler: Handler, *, creates_partition: bool
+) -> PlainResponse:
+    async def handled() -> Response:
+        services = wiring.services()
+        request = await _request(native, services, creates_partition=creates_partition)
+        return await handler(request, services)
+
+    return _native(await _attempt(handled), native)
+
+
+async def _request(native: Any, services: Services, *, creates_partition: bool) -> Request:  # noqa: ANN401
+    query = native.url.query
+    if "<" in query or "%3c" in query.lower():
+        raise errors.InvalidQueryError("The query string has a character that is not allowed.")
+    path: dict[str, str] = dict(native.path_params)
+    version_name = path.pop("version")
+    name = path.pop("partition", None)
+    version = _version(version_name)
+    partition = await services.partitions.resolve(name, create=creates_partition)
+    root = f"{native.url.scheme}://{native.url.netloc}/{version_name}"
+    return Request(
+        version=version,
+        base_url=root if name is None else f"{root}/partitions/{name}",
+        partition=partition,
+        path=path,
+        query=parse_qsl(query, keep_blank_values=True, max_num_fields=1000) if query else (),
+        headers=native.headers,
+        accept=native.headers.getlist("accept") or None,
+        body=_body(native),
+    )
+
+
+def _version(name: str) -> int:
+    version = VERSIONS.get(name.lower())
+    if version is None and _VERSION_SEGMENT.match(name):
+        raise errors.UnsupportedVersionError("This version of the API is not served.")
+    if version is None:
+        raise errors.NotFoundError("There is no such resource.")
+    return version
+
+
+async def _body(native: Any) -> AsyncIterator[bytes]:  # noqa: ANN401
+    try:
+        async for chunk in native.stream():
+            if chunk:
+                yield chunk
+    except ClientDisconnect as error:
+        raise errors.InvalidRequestError("The request body ended early.") from error
+
+
+async def _attempt(handled: Callable[[], Awaitable[Response]]) -> Response:
+    try:
+        return await handled()
+    except errors.DicomWebError as error:
+        return _error(error)
+    except Exception:
+        _log.exception("a request failed")
+        return _error_body(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", "The request failed unexpectedly."
+        )
+
+
+def _error(error: errors.DicomWebError) -> Response:
+    status = next(
+        (STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR),
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
+    code = (
+        "UnsupportedApiVersion"
+        if isinstance(error, errors.UnsupportedVersionError)
+        else (type(error).__name__.removesuffix("Error"))
+    )
+    _log.info("refused: %s", code)
+    return _error_body(status, code, error.message)
+
+
+def _error_body(status: HTTPStatus, code: str, message: str) -> Response:
+    retry = status is HTTPStatus.SERVICE_UNAVAILABLE
+    return Response(
+        status=status,
+        media_type=JSON,
+        body=orjson.dumps({"error": {"code": code, "message": message}}),
+        headers={"Retry-After": _RETRY_AFTER_SECONDS} if retry else {},
+    )
+
+
+def _native(response: Response, request: Any) -> PlainResponse:  # noqa: ANN401
+    headers = {**_EVERY_ANSWER, **response.headers}
+    if response.media_type is not None:
+        headers["Content-Type"] = response.media_type
+    body: Any = response.body
+    if not isinstance(body, AsyncIterator):
+        native = PlainResponse(bytes(body), response.status, headers)
+    elif request.method == HTTPMethod.HEAD:
+        native = PlainResponse(b"", response.status, headers)
+    else:
+        native = StreamingResponse(_chunks(body), response.status, headers)
+    return native
+
+
+async def _chunks(body: AsyncIterator[Buffer]) -> AsyncIterator[bytes | memoryview]:
+    async for chunk in body:
+        yield chunk if isinstance(chunk, bytes) else memoryview(chunk)

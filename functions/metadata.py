@@ -1,0 +1,40 @@
+"""Retrieve Metadata of studies, series and instances (PS3.18 10.4.1.1.2, 2025b)."""
+
+from http import HTTPMethod, HTTPStatus
+
+import azure.functions as func
+
+from functions.endpoint import DICOM_JSON, DataAction, Request, Response, transaction
+from shared.dicom.resource import Level, parse_path
+from shared.dicomweb.conditional import entity_tag, is_unchanged
+from shared.dicomweb.content_coding import accepts_gzip
+from shared.dicomweb.media_type import accept_dicom_json
+from shared.services.metadata import View
+from shared.wiring import Services
+
+blueprint = func.Blueprint()
+
+_STUDY = "studies/{study}/metadata"
+_SERIES = "studies/{study}/series/{series}/metadata"
+_INSTANCE = "studies/{study}/series/{series}/instances/{instance}/metadata"
+
+
+@transaction(blueprint, "retrieve_metadata_of_study", _STUDY, HTTPMethod.GET, DataAction.READ)
+@transaction(blueprint, "retrieve_metadata_of_series", _SERIES, HTTPMethod.GET, DataAction.READ)
+@transaction(blueprint, "retrieve_metadata_of_instance", _INSTANCE, HTTPMethod.GET, DataAction.READ)
+async def retrieve_metadata(request: Request, services: Services) -> Response:
+    """Retrieve metadata: GET /studies/{study}[/series/…[/instances/…]]/metadata."""
+    accept_dicom_json(request.accept, version=request.version)
+    path = parse_path(**request.path)
+    version = await services.metadata.version(request.partition, path)
+    count = None if path.level is Level.INSTANCE else version.instance_count
+    etag = entity_tag(version.revision, count, version=request.version)
+    headers = {"ETag": etag, "Vary": "Accept, Accept-Encoding"}
+    if is_unchanged(request.headers.get("if-none-match"), etag):
+        return Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    is_gzip = accepts_gzip(request.headers.get("accept-encoding"))
+    if is_gzip:
+        headers["Content-Encoding"] = "gzip"
+    view = View(request.base_url, has_bulk=request.version > 1, is_gzip=is_gzip)
+    body = services.metadata.answer(request.partition, path, version, view)
+    return Response(media_type=DICOM_JSON, body=body, headers=headers)

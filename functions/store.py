@@ -1,0 +1,59 @@
+"""Store: POST of instances to the archive or to one study (PS3.18 10.5, 2025b)."""
+
+from http import HTTPMethod, HTTPStatus
+
+import azure.functions as func
+
+from functions.endpoint import DICOM_JSON, DataAction, Request, Response, transaction
+from shared.dicom.json_model import dumps
+from shared.dicom.uid import Uid, parse_uid
+from shared.dicomweb.media_type import accept_dicom_json
+from shared.dicomweb.store_report import StoreResult
+from shared.dicomweb.store_request import instance_bodies
+from shared.wiring import Services
+
+blueprint = func.Blueprint()
+
+_STATUS = {
+    StoreResult.STORED: HTTPStatus.OK,
+    StoreResult.STORED_IN_PART: HTTPStatus.ACCEPTED,
+    StoreResult.NOTHING_SENT: HTTPStatus.NO_CONTENT,
+    StoreResult.REFUSED: HTTPStatus.CONFLICT,
+}
+"""PS3.18 Table 10.5.3-1 (2025b)."""
+
+
+@transaction(
+    blueprint, "store", "studies", HTTPMethod.POST, DataAction.WRITE, creates_partition=True
+)
+async def store(request: Request, services: Services) -> Response:
+    """Store instances of any study: POST /studies."""
+    return await _store(request, services, None)
+
+
+@transaction(
+    blueprint,
+    "store_to_study",
+    "studies/{study}",
+    HTTPMethod.POST,
+    DataAction.WRITE,
+    creates_partition=True,
+)
+async def store_to_study(request: Request, services: Services) -> Response:
+    """Store instances of one study: POST /studies/{study}."""
+    return await _store(request, services, parse_uid(request.path["study"]))
+
+
+async def _store(request: Request, services: Services, study: Uid | None) -> Response:
+    accept_dicom_json(request.accept, version=request.version)
+    bodies = instance_bodies(
+        request.headers.get("content-type"), request.body, services.store_limits
+    )
+    report = await services.store.store(
+        request.partition, bodies, version=request.version, study=study
+    )
+    result = report.result(request.version)
+    if result is StoreResult.NOTHING_SENT:
+        return Response(status=_STATUS[result])
+    document = report.document(request.version, request.base_url)
+    return Response(status=_STATUS[result], media_type=DICOM_JSON, body=dumps(document))

@@ -1,0 +1,160 @@
+"""The two storages whose blobs are polled: a folder, and a storage account."""
+
+import asyncio
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob.aio import BlobClient, BlobServiceClient
+from azure.storage.queue.aio import QueueClient
+
+from localhost.blob_triggers import Blob, model_binding_data
+from localhost.protos import TypedData
+
+_STILL_SECONDS = 1.0
+_LARGEST_CONTENT_BYTES = 1_048_576
+_HOST_CONTAINER = "azure-webjobs-hosts"
+_POISON_QUEUE = "webjobs-blobtrigger-poison"
+
+
+class FolderSource:
+    """Containers as folders; a file counts once it has not changed for a second."""
+
+    def __init__(self, folder: Path, notes: Path) -> None:
+        notes.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._notes = notes
+        self._receipts = sqlite3.connect(notes / "blob_receipts.sqlite", autocommit=True)
+        self._receipts.execute("PRAGMA journal_mode = WAL")
+        self._receipts.execute(
+            "CREATE TABLE IF NOT EXISTS receipt (id TEXT PRIMARY KEY) WITHOUT ROWID"
+        )
+
+    async def blobs(self, container: str) -> AsyncIterator[Blob]:
+        """See Source."""
+        for blob in await asyncio.to_thread(self._list, self._folder / container):
+            yield blob
+
+    def _list(self, root: Path) -> list[Blob]:
+        found = []
+        newest = time.time() - _STILL_SECONDS
+        for file in root.rglob("*") if root.is_dir() else ():
+            if file.name.startswith(".") or file.suffix in (".tmp", ".part") or "#" in file.name:
+                continue
+            try:
+                status = file.stat()
+            except FileNotFoundError:
+                continue
+            if file.is_file() and status.st_mtime <= newest:
+                version = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+                name = file.relative_to(root).as_posix()
+                found.append(Blob(name, version, status.st_size, file.as_uri()))
+        return found
+
+    async def is_handled(self, function: str, container: str, blob: Blob) -> bool:
+        """See Source."""
+        row = self._receipts.execute(
+            "SELECT 1 FROM receipt WHERE id = ?", (_receipt(function, container, blob),)
+        )
+        return row.fetchone() is not None
+
+    async def set_handled(self, function: str, container: str, blob: Blob) -> None:
+        """See Source."""
+        self._receipts.execute(
+            "INSERT OR IGNORE INTO receipt VALUES (?)", (_receipt(function, container, blob),)
+        )
+
+    async def set_poison(self, function: str, container: str, blob: Blob, error: str) -> None:
+        """See Source; a line of a file, as there is no queue."""
+        with (self._notes / "poison.jsonl").open("a") as file:
+            file.write(json.dumps(_poison(function, container, blob) | {"Error": error}) + "\n")
+
+    async def data(self, container: str, blob: Blob, *, is_sdk_type: bool) -> TypedData:
+        """See Source; the content only of a small file: a larger one is read by its name."""
+        if is_sdk_type or blob.length > _LARGEST_CONTENT_BYTES:
+            return TypedData(bytes=b"")
+        file = self._folder / container / blob.name
+        return TypedData(bytes=await asyncio.to_thread(_content, file))
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+class AccountSource:
+    """Containers of a storage account, or of the emulator."""
+
+    def __init__(self, connection_string: str, setting: str) -> None:
+        self._connection_string = connection_string
+        self._setting = setting
+        self._service = BlobServiceClient.from_connection_string(connection_string)
+
+    async def blobs(self, container: str) -> AsyncIterator[Blob]:
+        """See Source."""
+        client = self._service.get_container_client(container)
+        try:
+            async for found in client.list_blobs():
+                uri = f"{client.url}/{found.name}"
+                yield Blob(found.name, found.etag.strip('"'), found.size, uri)
+        except ResourceNotFoundError:
+            return
+
+    async def is_handled(self, function: str, container: str, blob: Blob) -> bool:
+        """See Source."""
+        receipt = self._service.get_blob_client(
+            _HOST_CONTAINER, _receipt(function, container, blob)
+        )
+        return await receipt.exists()
+
+    async def set_handled(self, function: str, container: str, blob: Blob) -> None:
+        """See Source."""
+        receipt = self._receipt(function, container, blob)
+        try:
+            await receipt.upload_blob(b"")
+        except ResourceExistsError:
+            return
+        except ResourceNotFoundError:
+            await self._service.create_container(_HOST_CONTAINER)
+            await receipt.upload_blob(b"")
+
+    def _receipt(self, function: str, container: str, blob: Blob) -> BlobClient:
+        return self._service.get_blob_client(_HOST_CONTAINER, _receipt(function, container, blob))
+
+    async def set_poison(self, function: str, container: str, blob: Blob, error: str) -> None:
+        """See Source; a message, as the real host leaves it."""
+        del error
+        queue = QueueClient.from_connection_string(self._connection_string, _POISON_QUEUE)
+        async with queue:
+            with suppress(ResourceExistsError):
+                await queue.create_queue()
+            await queue.send_message(json.dumps(_poison(function, container, blob)))
+
+    async def data(self, container: str, blob: Blob, *, is_sdk_type: bool) -> TypedData:
+        """See Source."""
+        if is_sdk_type:
+            return model_binding_data(self._setting, container, blob)
+        stream = await self._service.get_blob_client(container, blob.name).download_blob()
+        return TypedData(bytes=await stream.readall())
+
+
+def _receipt(function: str, container: str, blob: Blob) -> str:
+    name = hashlib.sha256(f"{container}/{blob.name}".encode()).hexdigest()
+    return f"blobreceipts/local/{function}/{blob.version}/{name}"
+
+
+def _poison(function: str, container: str, blob: Blob) -> dict[str, str]:
+    return {
+        "Type": "BlobTrigger",
+        "FunctionId": function,
+        "ContainerName": container,
+        "BlobName": blob.name,
+        "ETag": blob.version,
+    }

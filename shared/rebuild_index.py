@@ -1,0 +1,48 @@
+"""Command: rebuild the embedded index from the blobs of a data folder, while no server runs."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from shared.adapters.obstore_blobs import ObstoreBlobs
+from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.migrate import migrate
+from shared.services.rebuild import Rebuild, Rebuilt
+from shared.wiring import index_url
+
+
+async def rebuild(folder: Path) -> Rebuilt:
+    """Put a new index in the place of the present one, which is kept beside it."""
+    new = folder / "rebuilding"
+    new.mkdir()
+    migrate(index_url(new))
+    index = SqlIndex(index_url(new), sync=True)
+    try:
+        rebuilt = await Rebuild(ObstoreBlobs.in_folder(folder), index).run()
+    finally:
+        await index.close()
+    for file in folder.glob("index.sqlite*"):
+        file.rename(folder / f"before-rebuild-{file.name}")
+    for file in new.iterdir():
+        file.rename(folder / file.name)
+    new.rmdir()
+    return rebuilt
+
+
+def main() -> None:
+    """Parse the command line and say what was rebuilt."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(".data"), help="the data folder")
+    folder: Path = parser.parse_args().data.resolve()
+    if not folder.is_dir():
+        sys.exit(f"no such folder: {folder}")
+    rebuilt = asyncio.run(rebuild(folder))
+    sys.stdout.write(
+        f"{rebuilt.instances} instances are in the new index, {rebuilt.left_out} were left out; "
+        "the old index is kept as before-rebuild-index.sqlite\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

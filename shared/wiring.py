@@ -1,0 +1,114 @@
+"""The composition root: settings -> adapters -> services, made once a worker."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.adapters.local_secrets import LocalSecrets
+from shared.adapters.obstore_blobs import ObstoreBlobs
+from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.migrate import migrate
+from shared.adapters.sql_state_table import SqlStateTable
+from shared.dicomweb.multipart import MultipartLimits
+from shared.ports import BlobStore, Index, Secrets, StateTable
+from shared.services.cleanup import Cleanup
+from shared.services.delete import Delete
+from shared.services.health import Health
+from shared.services.instance_writer import InstanceWriter
+from shared.services.metadata import Metadata
+from shared.services.partitions import Partitions
+from shared.services.retrieve import Retrieve
+from shared.services.search import Search
+from shared.services.series_document import SeriesDocuments
+from shared.services.store import Store
+from shared.settings import Partitions as PartitionRule
+from shared.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The use cases, and what the edge must know of the settings."""
+
+    settings: Settings
+    blobs: BlobStore
+    index: Index
+    secrets: Secrets
+    state: StateTable
+    partitions: Partitions
+    store: Store
+    store_limits: MultipartLimits
+    retrieve: Retrieve
+    metadata: Metadata
+    search: Search
+    delete: Delete
+    cleanup: Cleanup
+    health: Health
+
+
+_services: Services | None = None
+
+
+def services() -> Services:
+    """The services of this worker, made from the environment on first use."""
+    global _services  # noqa: PLW0603
+    if _services is None:
+        _services = build(Settings.from_env(os.environ))
+    return _services
+
+
+def use(instead: Services | None) -> None:
+    """Let this worker use other services; None lets it make its own again. For tests."""
+    global _services  # noqa: PLW0603
+    _services = instead
+
+
+def index_url(folder: Path) -> str:
+    """The database of the embedded index."""
+    return f"sqlite:///{folder / 'index.sqlite'}"
+
+
+def prepare() -> None:
+    """Bring the embedded index to the present schema; run once, before any worker starts."""
+    settings = Settings.from_env(os.environ)
+    settings.data_directory.mkdir(parents=True, exist_ok=True)
+    migrate(index_url(settings.data_directory))
+
+
+def build(settings: Settings) -> Services:
+    """Make the services of the embedded mode; the schema must be up to date."""
+    folder = settings.data_directory
+    blobs = ObstoreBlobs.in_folder(folder, sync=settings.embedded_sync)
+    index = SqlIndex(index_url(folder), sync=settings.embedded_sync)
+    state = SqlStateTable(index)
+    writer = InstanceWriter(blobs, bulk_data_threshold_bytes=settings.bulk_data_threshold_bytes)
+    documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)
+    return Services(
+        settings=settings,
+        blobs=blobs,
+        index=index,
+        secrets=LocalSecrets(folder / "secrets.json"),
+        state=state,
+        partitions=Partitions(
+            index,
+            are_served=settings.data_partitions is not PartitionRule.OFF,
+            are_required=settings.data_partitions is PartitionRule.REQUIRED,
+        ),
+        store=Store(blobs, index, writer, orphan_age=settings.orphan_age_seconds),
+        store_limits=MultipartLimits(
+            max_parts=settings.store_max_parts,
+            max_part_bytes=settings.store_max_part_bytes,
+            max_total_bytes=settings.store_max_request_bytes,
+        ),
+        retrieve=Retrieve(blobs, index),
+        metadata=Metadata(blobs, index, documents),
+        search=Search(blobs, index),
+        delete=Delete(blobs, index, grace=settings.deleted_blob_grace_seconds),
+        cleanup=Cleanup(
+            blobs,
+            index,
+            state,
+            orphan_age=settings.orphan_age_seconds,
+            max_orphans_per_run=settings.max_orphans_per_run,
+        ),
+        health=Health({"Index": index.check, "BlobStore": blobs.check}),
+    )

@@ -1,0 +1,82 @@
+"""Valid DICOM files and requests to start from; a test says only what matters to it."""
+
+import io
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+
+def dataset(**keywords: Any) -> Dataset:
+    """A small CT slice; keywords are set, or with None removed, on top."""
+    built = Dataset()
+    built.SpecificCharacterSet = "ISO_IR 192"
+    built.SOPClassUID = CTImageStorage
+    built.SOPInstanceUID = generate_uid()
+    built.StudyInstanceUID = generate_uid()
+    built.SeriesInstanceUID = generate_uid()
+    built.PatientID = "P1"
+    built.PatientName = "Doe^Jane"
+    built.PatientBirthDate = "19700102"
+    built.PatientSex = "F"
+    built.StudyDate = "20260102"
+    built.StudyTime = "101112"
+    built.AccessionNumber = "A1"
+    built.StudyDescription = "Chest"
+    built.StudyID = "1"
+    built.ReferringPhysicianName = "Ref^Phys"
+    built.Modality = "CT"
+    built.SeriesNumber = 1
+    built.InstanceNumber = 1
+    for keyword, value in keywords.items():
+        if value is None:
+            delattr(built, keyword)
+        else:
+            setattr(built, keyword, value)
+    return built
+
+
+def image(*, rows: int = 16, columns: int = 16, frames: int = 1, **keywords: Any) -> Dataset:
+    """A data set with 16-bit native pixel data, each frame different."""
+    built = dataset(**keywords)
+    built.SamplesPerPixel = 1
+    built.PhotometricInterpretation = "MONOCHROME2"
+    built.Rows, built.Columns = rows, columns
+    built.BitsAllocated, built.BitsStored, built.HighBit = 16, 12, 11
+    built.PixelRepresentation = 0
+    if frames > 1:
+        built.NumberOfFrames = frames
+    pixels = np.arange(rows * columns * frames, dtype="<u2") & 0xFFF
+    built.PixelData = pixels.tobytes()
+    return built
+
+
+def part10(source: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """The bytes of a Part 10 file."""
+    source.file_meta = FileMetaDataset()
+    source.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    source.file_meta.MediaStorageSOPClassUID = source.get("SOPClassUID", CTImageStorage)
+    source.file_meta.MediaStorageSOPInstanceUID = source.get("SOPInstanceUID", "1.2.3")
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, source, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def multipart(
+    parts: Iterable[bytes], content_type: str | None = "application/dicom"
+) -> tuple[bytes, dict[str, str]]:
+    """The body and headers of a Store request."""
+    boundary = uuid.uuid4().hex
+    head = f"Content-Type: {content_type}\r\n" if content_type else ""
+    body = b"".join(
+        b"--" + boundary.encode() + b"\r\n" + head.encode() + b"\r\n" + part + b"\r\n"
+        for part in parts
+    )
+    return body + b"--" + boundary.encode() + b"--\r\n", {
+        "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+        "Accept": "application/dicom+json",
+    }
