@@ -4,15 +4,15 @@ Standard: PS3.18 8.7 (2025b), RFC 9110 12.5.1; what v1 accepts: reference.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from shared.dicom.transfer_syntax import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
     transfer_syntax,
 )
-from shared.errors import NotAcceptableError, UnsupportedMediaTypeError
+from shared.errors import InvalidRequestError, NotAcceptableError, UnsupportedMediaTypeError
 
 AS_STORED = "*"
 """The transfer syntax that a client names to get whatever is stored."""
@@ -24,12 +24,15 @@ OCTET_STREAM = "application/octet-stream"
 _ANY = "*/*"
 _JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
 
-_TYPE = re.compile(r"\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)/([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*")
+_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TYPE = re.compile(rf"[ \t]*({_NAME})/({_NAME})[ \t]*")
 _PARAMETER = re.compile(
-    r';\s*(?:([!#$%&\'*+\-.^_`|~0-9A-Za-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*)?'
+    rf';[ \t]*(?:({_NAME})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*+"|[^\s;,"]*)[ \t]*)?', re.DOTALL
 )
-_ENTRY = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
-_ESCAPED = re.compile(r"\\(.)")
+# A quoted text that does not end goes on to the end of the header, so that nothing is read twice.
+_ENTRY = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.?)*+(?:"|\Z))++', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_QUALITY = re.compile(r"(?:0(?:\.\d*)?|1(?:\.0*)?)\Z", re.ASCII)
 _MAX_ENTRIES = 100
 
 
@@ -49,7 +52,7 @@ def parse_media_type(text: str) -> MediaType:
     """Read a Content-Type.
 
     Raises:
-        UnsupportedMediaTypeError: It is malformed.
+        UnsupportedMediaTypeError: It is malformed, or repeats a parameter.
     """
     parsed = _parse(text)
     if parsed is None:
@@ -67,9 +70,12 @@ def _parse(text: str) -> MediaType | None:
         found = _PARAMETER.match(text, position)
         if found is None:
             return None
-        if found[1] is not None:
-            parameters.setdefault(found[1].lower(), _unquoted(found[2]))
         position = found.end()
+        if found[1] is None:
+            continue
+        if found[1].lower() in parameters:
+            return None
+        parameters[found[1].lower()] = _unquoted(found[2])
     return MediaType(f"{start[1]}/{start[2]}".lower(), parameters)
 
 
@@ -79,7 +85,11 @@ def _unquoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AcceptEntry:
-    """One entry of an Accept header: what it means for the parts, and whether there are parts."""
+    """One entry of an Accept header: what it means for the parts, and whether there are parts.
+
+    Attributes:
+        quality: From 0, which refuses, to 1.
+    """
 
     media_type: MediaType
     is_multipart: bool
@@ -87,52 +97,74 @@ class AcceptEntry:
     quality: float
 
 
-def parse_accept(values: Sequence[str]) -> tuple[AcceptEntry, ...]:
+def parse_accept(values: Sequence[str], *, skip_malformed: bool = True) -> tuple[AcceptEntry, ...]:
     """Read Accept header lines: best quality first, then in the order written.
 
-    Malformed entries are passed over, and so are those of quality 0.
+    Raises:
+        NotAcceptableError: An entry is malformed, and such are not skipped.
     """
-    texts = [text for value in values for text in _ENTRY.findall(value)][:_MAX_ENTRIES]
-    parsed = (_parse(text) for text in texts)
-    entries = [_entry(media_type) for media_type in parsed if media_type is not None]
-    return tuple(
-        sorted((e for e in entries if e.quality > 0), key=lambda e: e.quality, reverse=True)
-    )
+    texts = [text for value in values for text in _ENTRY.findall(value) if text.strip()]
+    entries = [_entry(text) for text in texts[:_MAX_ENTRIES]]
+    if None in entries and not skip_malformed:
+        raise NotAcceptableError("The Accept header is malformed.")
+    readable = (entry for entry in entries if entry is not None)
+    return tuple(sorted(readable, key=lambda entry: -entry.quality))
 
 
-def _entry(media_type: MediaType) -> AcceptEntry:
+def _entry(text: str) -> AcceptEntry | None:
+    media_type = _parse(text)
+    if media_type is None:
+        return None
     parameters = media_type.parameters
+    quality = parameters.get("q", "1")
     syntax = parameters.get("transfer-syntax")
-    quality = _quality(parameters.get("q", "1"))
-    if media_type.name == MULTIPART:
-        of_parts = _parse(parameters.get("type", _ANY)) or MediaType(_ANY)
+    is_multipart = media_type.name in (MULTIPART, "multipart/*")
+    if is_multipart:
+        of_parts = _parse(parameters.get("type", _ANY))
+        if of_parts is None:
+            return None
+        media_type = of_parts
         # A few clients put the transfer syntax into the quoted type.
         syntax = syntax or of_parts.parameters.get("transfer-syntax")
-        return AcceptEntry(of_parts, True, syntax, quality)  # noqa: FBT003
-    return AcceptEntry(media_type, False, syntax, quality)  # noqa: FBT003
+    if not _QUALITY.match(quality):
+        return None
+    return AcceptEntry(media_type, is_multipart, syntax, float(quality))
 
 
-def _quality(text: str) -> float:
-    try:
-        quality = float(text)
-    except ValueError:
-        return 0.0
-    return quality if 0 <= quality <= 1 else 0.0
+def accept_dicom_json(
+    accept: Sequence[str] | None, *, version: int, preferred: Sequence[str] = ()
+) -> None:
+    """See that a client takes DICOM JSON; v1 demands that it says so, and well.
 
-
-def accept_dicom_json(accept: Sequence[str] | None, *, version: int) -> None:
-    """See that a client takes DICOM JSON; v1 demands that it says so.
+    `preferred` holds the values of the accept query parameter, which v1 does not know.
 
     Raises:
         NotAcceptableError: It does not.
     """
-    if accept is None and version > 1:
-        return
-    taken = (DICOM_JSON,) if version == 1 else (DICOM_JSON, "application/json")
-    for entry in parse_accept(accept or ()):
-        if any(entry.media_type.matches(name) for name in taken):
+    if version == 1:
+        names: tuple[str, ...] = (DICOM_JSON,)
+        entries = parse_accept(accept or (), skip_malformed=False)
+    else:
+        names = (DICOM_JSON, "application/json")
+        entries = parse_accept(preferred) + parse_accept(accept or ())
+        if not entries:
+            return
+    refused = _refused(entries)
+    for entry in entries:
+        if (
+            not entry.is_multipart
+            and entry.quality
+            and any(
+                entry.media_type.matches(name) and (name, False) not in refused for name in names
+            )
+        ):
             return
     raise NotAcceptableError("This resource is given as application/dicom+json.")
+
+
+def _refused(entries: Sequence[AcceptEntry]) -> frozenset[tuple[str, bool]]:
+    """The media types that quality 0 takes out of what a range would admit."""
+    return frozenset((e.media_type.name, e.is_multipart) for e in entries if not e.quality)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,48 +185,47 @@ class Representation:
         return self.transfer_syntax_uid in (AS_STORED, stored_syntax_uid)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Offer:
-    """A media type that a resource is given in.
+    """A media type that a resource is given in, best first in each table.
 
     Attributes:
-        single: Whether it may be the whole answer; multipart it may always be.
+        is_single: Whether it may be the whole answer; a part it may always be.
         syntaxes: Transfer syntaxes that may be named, None when any may.
         default: The transfer syntax when none is named.
     """
 
     media_type: str
-    single: bool
-    syntaxes: frozenset[str] | None
-    default: str
+    is_single: bool
+    syntaxes: frozenset[str] | None = None
+    default: str = EXPLICIT_VR_LITTLE_ENDIAN
 
 
 _V1_SYNTAXES = frozenset({AS_STORED, EXPLICIT_VR_LITTLE_ENDIAN, _JPEG_2000_LOSSLESS})
 
-_V1_SERIES = (_Offer(DICOM, False, _V1_SYNTAXES, EXPLICIT_VR_LITTLE_ENDIAN),)  # noqa: FBT003
-_V1_INSTANCE = (_Offer(DICOM, True, _V1_SYNTAXES, EXPLICIT_VR_LITTLE_ENDIAN),)  # noqa: FBT003
+_V1_SERIES = (_Offer(media_type=DICOM, is_single=False, syntaxes=_V1_SYNTAXES),)
+_V1_INSTANCE = (_Offer(media_type=DICOM, is_single=True, syntaxes=_V1_SYNTAXES),)
 _V1_FRAMES = (
     _Offer(
-        OCTET_STREAM,
-        single=True,
+        media_type=OCTET_STREAM,
+        is_single=True,
         syntaxes=frozenset({AS_STORED, EXPLICIT_VR_LITTLE_ENDIAN}),
-        default=EXPLICIT_VR_LITTLE_ENDIAN,
     ),
     _Offer(
-        "image/jp2",
-        single=False,
+        media_type="image/jp2",
+        is_single=False,
         syntaxes=frozenset({_JPEG_2000_LOSSLESS}),
         default=_JPEG_2000_LOSSLESS,
     ),
 )
 
-_V2_SERIES = (_Offer(DICOM, False, None, EXPLICIT_VR_LITTLE_ENDIAN),)  # noqa: FBT003
-_V2_INSTANCE = (_Offer(DICOM, True, None, EXPLICIT_VR_LITTLE_ENDIAN),)  # noqa: FBT003
+_V2_SERIES = (_Offer(media_type=DICOM, is_single=False),)
+_V2_INSTANCE = (_Offer(media_type=DICOM, is_single=True),)
 _V2_FRAMES = (
-    _Offer(OCTET_STREAM, single=True, syntaxes=None, default=EXPLICIT_VR_LITTLE_ENDIAN),
+    _Offer(media_type=OCTET_STREAM, is_single=True),
     *(
         # A frame as an image of its own kind: in whichever syntax of that kind it is stored.
-        _Offer(media_type, single=True, syntaxes=None, default=AS_STORED)
+        _Offer(media_type=media_type, is_single=True, default=AS_STORED)
         for media_type in sorted(
             {syntax.frame_media_type for syntax in TRANSFER_SYNTAXES.values()} - {OCTET_STREAM}
         )
@@ -202,82 +233,127 @@ _V2_FRAMES = (
 )
 
 
+def acceptable_instances(
+    accept: Sequence[str] | None, *, version: int, is_instance: bool, preferred: Sequence[str] = ()
+) -> tuple[Representation, ...]:
+    """The ways a client takes a study, series or instance, best first; v1 knows only one.
+
+    `preferred` holds the values of the accept query parameter, which v1 does not know.
+
+    Raises:
+        NotAcceptableError: There is none.
+    """
+    if version == 1:
+        return (_negotiate_v1(accept or (), _V1_INSTANCE if is_instance else _V1_SERIES),)
+    offers = _V2_INSTANCE if is_instance else _V2_SERIES
+    return _acceptable_v2(parse_accept(preferred) + parse_accept(accept or ()), offers)
+
+
+def acceptable_frames(
+    accept: Sequence[str] | None, *, version: int, count: int = 1, preferred: Sequence[str] = ()
+) -> tuple[Representation, ...]:
+    """The ways a client takes a number of frames, best first; v1 knows only one.
+
+    `preferred` holds the values of the accept query parameter, which v1 does not know.
+
+    Raises:
+        NotAcceptableError: There is none.
+        InvalidRequestError: In v1, several frames are asked for without parts to put them in.
+    """
+    if version == 1:
+        found = _negotiate_v1(accept or (), _V1_FRAMES)
+        if count > 1 and not found.is_multipart:
+            raise InvalidRequestError("Several frames can only be sent as multipart/related.")
+        return (found,)
+    entries = parse_accept(preferred) + parse_accept(accept or ())
+    found_v2 = _acceptable_v2(entries, _V2_FRAMES)
+    fitting = tuple(way for way in found_v2 if way.is_multipart or count == 1)
+    if not fitting:
+        raise NotAcceptableError("Several frames can only be sent as multipart/related.")
+    return fitting
+
+
 def negotiate_instances(
     accept: Sequence[str] | None, *, version: int, is_instance: bool
 ) -> Representation:
-    """How a study, series or instance is given.
+    """The best way to give a study, series or instance.
 
     Raises:
         NotAcceptableError: In no way that the client accepts.
     """
-    if version == 1:
-        return _negotiate_v1(accept, _V1_INSTANCE if is_instance else _V1_SERIES)
-    return _negotiate_v2(accept, _V2_INSTANCE if is_instance else _V2_SERIES)
+    return acceptable_instances(accept, version=version, is_instance=is_instance)[0]
 
 
 def negotiate_frames(accept: Sequence[str] | None, *, version: int) -> Representation:
-    """How frames are given.
+    """The best way to give a frame.
 
     Raises:
         NotAcceptableError: In no way that the client accepts.
     """
-    return _negotiate_v1(accept, _V1_FRAMES) if version == 1 else _negotiate_v2(accept, _V2_FRAMES)
+    return acceptable_frames(accept, version=version)[0]
 
 
-def _negotiate_v1(accept: Sequence[str] | None, offers: Sequence[_Offer]) -> Representation:
-    # The first entry that can be met, unless a later one of at least its quality takes anything.
-    chosen: tuple[float, Representation] | None = None
-    for value in accept or ():
-        # A header line that begins with multipart is multipart throughout.
-        is_all_multipart = value.lstrip().lower().startswith(MULTIPART)
-        for entry in parse_accept([value]):
-            found = _v1(entry, offers, is_multipart=entry.is_multipart or is_all_multipart)
-            if found is None:
-                continue
-            takes_all = found.transfer_syntax_uid == AS_STORED and entry.transfer_syntax_uid
-            if chosen is None or (takes_all and entry.quality >= chosen[0]):
-                chosen = entry.quality, found
+def _negotiate_v1(accept: Sequence[str], offers: Sequence[_Offer]) -> Representation:
+    # The first entry that can be met, unless a later one of its quality takes anything stored.
+    chosen: tuple[AcceptEntry, Representation] | None = None
+    for entry in _v1_entries(accept):
+        found = _v1(entry, offers)
+        if found is None:
+            continue
+        takes_all = entry.transfer_syntax_uid == AS_STORED
+        if chosen is None or (takes_all and entry.quality >= chosen[0].quality):
+            chosen = entry, found
     if chosen is None:
         raise _not_acceptable()
     return chosen[1]
 
 
-def _v1(
-    entry: AcceptEntry, offers: Sequence[_Offer], *, is_multipart: bool
-) -> Representation | None:
+def _v1_entries(accept: Sequence[str]) -> Sequence[AcceptEntry]:
+    entries: list[AcceptEntry] = []
+    for value in accept:
+        # A header line that begins with multipart is multipart throughout.
+        is_all_multipart = value.lstrip().lower().startswith(MULTIPART)
+        entries += (
+            replace(entry, is_multipart=entry.is_multipart or is_all_multipart)
+            for entry in parse_accept([value], skip_malformed=False)
+            if entry.quality
+        )
+    return sorted(entries, key=lambda entry: -entry.quality)
+
+
+def _v1(entry: AcceptEntry, offers: Sequence[_Offer]) -> Representation | None:
     is_any = entry.media_type.name == _ANY
     for offer in offers[:1] if is_any else offers:
         syntax = entry.transfer_syntax_uid or (AS_STORED if is_any else offer.default)
         if not is_any and entry.media_type.name != offer.media_type:
             continue
-        if (is_multipart or offer.single) and syntax in (offer.syntaxes or ()):
-            return Representation(offer.media_type, is_multipart or is_any, syntax)
+        if (entry.is_multipart or offer.is_single) and syntax in (offer.syntaxes or ()):
+            return Representation(offer.media_type, entry.is_multipart or is_any, syntax)
     return None
 
 
-def _negotiate_v2(accept: Sequence[str] | None, offers: Sequence[_Offer]) -> Representation:
-    entries = parse_accept(accept or ())
+def _acceptable_v2(
+    entries: Sequence[AcceptEntry], offers: Sequence[_Offer]
+) -> tuple[Representation, ...]:
     if not entries:
-        return Representation(
-            offers[0].media_type, is_multipart=True, transfer_syntax_uid=AS_STORED
-        )
-    for entry in entries:
-        for offer in offers:
-            if entry.media_type.matches(offer.media_type) and (
-                entry.is_multipart or _may(entry, offer)
-            ):
-                return _v2(entry, offer)
-    raise _not_acceptable()
+        return (Representation(offers[0].media_type, True, AS_STORED),)  # noqa: FBT003
+    refused = _refused(entries)
+    ways = (way for entry in entries if entry.quality for way in _v2(entry, offers))
+    # Without duplicates, in order.
+    found = dict.fromkeys(way for way in ways if (way.media_type, way.is_multipart) not in refused)
+    if not found:
+        raise _not_acceptable()
+    return tuple(found)
 
 
-def _may(entry: AcceptEntry, offer: _Offer) -> bool:
-    return offer.single or entry.media_type.name == _ANY
-
-
-def _v2(entry: AcceptEntry, offer: _Offer) -> Representation:
-    is_range = "*" in entry.media_type.name
-    syntax = entry.transfer_syntax_uid or (AS_STORED if is_range else offer.default)
-    return Representation(offer.media_type, entry.is_multipart or is_range, syntax)
+def _v2(entry: AcceptEntry, offers: Sequence[_Offer]) -> Iterator[Representation]:
+    name = entry.media_type.name
+    for offer in offers[:1] if name == _ANY else offers:
+        is_multipart = entry.is_multipart or name == _ANY
+        if entry.media_type.matches(offer.media_type) and (is_multipart or offer.is_single):
+            default = AS_STORED if "*" in name else offer.default
+            syntax = entry.transfer_syntax_uid or default
+            yield Representation(offer.media_type, is_multipart, syntax)
 
 
 def _not_acceptable() -> NotAcceptableError:
