@@ -12,6 +12,7 @@ from shared.dicom.person_name import fold, fold_case, fold_person_name, words
 from shared.dicom.resource import Level
 from shared.dicom.searchable import (
     ALL_FIELDS,
+    MODALITIES_IN_STUDY,
     SEARCH_ATTRIBUTES,
     V1_DEFAULTS,
     V2_DEFAULTS,
@@ -35,6 +36,7 @@ V1_MAX_LIMIT = 200
 DEFAULT_LIMIT = 100
 _MAX_OFFSET = 1 << 31
 _MAX_CONDITIONS = 100
+_MAX_NAME_LENGTH = 256
 _MAX_VALUE_LENGTH = 4096
 _MAX_UIDS = 500
 _MAX_WORDS = 16
@@ -201,14 +203,15 @@ class _Reading:
 
     def _include(self, text: str) -> None:
         for item in (item.strip() for item in text.split(",")):
-            tag = _tag(item)
+            # What lies in a sequence is returned with its sequence.
+            tag = _tag(item if self.version == 1 else item.partition(".")[0])
             if item.lower() == "all":
                 self._wants_all = True
             elif tag is not None:
                 self._included.add(tag)
             elif self.version == 1:
                 raise InvalidQueryError(f"Invalid query: unknown attribute '{echo(item)}'.")
-            else:
+            elif item:
                 self.warnings.append(f"includefield {echo(item)} is unknown and was ignored")
         if self.version == 1 and self._wants_all and self._included:
             raise InvalidQueryError("Invalid query: 'all' cannot be combined with other fields.")
@@ -219,7 +222,8 @@ class _Reading:
             return
         if attribute in self.seen:
             raise InvalidQueryError(f"Invalid query: '{echo(name)}' is given more than once.")
-        if len(text) > _MAX_VALUE_LENGTH or len(self.seen) >= _MAX_CONDITIONS:
+        longest = _MAX_UIDS * 65 if attribute.kind is Kind.UID else _MAX_VALUE_LENGTH
+        if len(text) > longest or len(self.seen) >= _MAX_CONDITIONS:
             raise InvalidQueryError("Invalid query: it is too long.")
         if not text.strip() and self.version == 1:
             raise InvalidQueryError(f"Invalid query: the value of '{echo(name)}' is empty.")
@@ -234,16 +238,15 @@ class _Reading:
                 f"Invalid query: AttributeId {echo(name)} is not queryable.  If the parameter is "
                 "an attribute keyword, check the casing as they are case-sensitive."
             )
-        if attribute is not None or _tag(name) is not None:
+        if _tag_path(name) is not None:
             self.warnings.append(f"{echo(name)} cannot be matched here and was ignored")
         return None
 
     def _known(self, name: str) -> SearchAttribute | None:
-        found = _BY_NAME.get(name) or _BY_NAME.get(name.upper())
-        if found is None:
-            found = next((a for a in self.extra if name in (a.keyword, a.tag)), None)
-        if found is not None and found.since_version > self.version:
-            return None
+        tag = _tag_path(name)
+        # What only v2 knows by itself may have been added for v1.
+        known = (one for one in (_BY_TAG.get(tag or ""), *self.extra) if one and one.tag == tag)
+        found = next((one for one in known if one.since_version <= self.version), None)
         if found is _MODALITY and self.level is Level.STUDY and self.version > 1:
             return _MODALITIES_IN_STUDY
         return found
@@ -284,10 +287,12 @@ class _Reading:
             return self._name(attribute, text)
         return self._text(attribute, text, fold_case)
 
-    def _uids(self, attribute: SearchAttribute, text: str) -> Condition:
+    def _uids(self, attribute: SearchAttribute, text: str) -> Condition | None:
         uids = [text]
         if self.version > 1:
             uids = [part for part in text.replace("\\", ",").split(",") if part.strip()]
+        if not uids:
+            return None
         if len(uids) > _MAX_UIDS:
             raise InvalidQueryError(f"Invalid query: a list may have {_MAX_UIDS} identifiers.")
         values = tuple(uid.strip(" \0") for uid in uids)
@@ -296,7 +301,7 @@ class _Reading:
     def _name(self, attribute: SearchAttribute, text: str) -> Condition | None:
         if not self.is_fuzzy:
             return self._text(attribute, text, fold_person_name)
-        if '"' in text:
+        if self.version == 1 and '"' in text:
             raise InvalidQueryError("Invalid query: a quotation mark cannot be matched fuzzily.")
         found = words(text.replace("*", " ").replace("?", " "))[:_MAX_WORDS]
         return FuzzyName(attribute, found) if found else None
@@ -329,10 +334,24 @@ def _range(
     return Range(attribute, first, last)
 
 
+def _tag_path(name: str) -> str | None:
+    """The tags on the way to an attribute, each step given by keyword or by tag."""
+    if len(name) > _MAX_NAME_LENGTH:
+        return None
+    tags: list[str] = []
+    for step in name.split("."):
+        tag = _tag(step)
+        if tag is None:
+            return None
+        tags.append(tag)
+    return ".".join(tags)
+
+
 def _tag(name: str) -> str | None:
     if len(name) == 8 and all(char in "0123456789abcdefABCDEF" for char in name):  # noqa: PLR2004
         return name.upper()
-    tag = tag_for_keyword(name)
+    # pydicom has attributes without a keyword, and finds one of them for an empty name.
+    tag = tag_for_keyword(name) if name else None
     return None if tag is None else f"{tag:08X}"
 
 
@@ -369,10 +388,8 @@ _NUMBERS: Mapping[Kind, Callable[[str, str], int | float]] = {
     Kind.INTEGER: integer,
     Kind.REAL: real,
 }
-_BY_NAME: Mapping[str, SearchAttribute] = {
-    name: attribute
-    for attribute in SEARCH_ATTRIBUTES
-    for name in (attribute.keyword, attribute.tag)
+_BY_TAG: Mapping[str, SearchAttribute] = {
+    attribute.tag: attribute for attribute in SEARCH_ATTRIBUTES
 }
-_MODALITY = _BY_NAME["Modality"]
-_MODALITIES_IN_STUDY = _BY_NAME["ModalitiesInStudy"]
+_MODALITY = _BY_TAG[tag_of("Modality")]
+_MODALITIES_IN_STUDY = _BY_TAG[MODALITIES_IN_STUDY]
