@@ -17,6 +17,7 @@ from azurefunctions.extensions.http.fastapi import (
     Response,
     StreamingResponse,
 )
+from durabletask.task import OrchestrationContext, RetryPolicy, Task, when_all
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -109,8 +110,8 @@ durable = df.Blueprint()
 
 
 @durable.orchestration_trigger(context_name="context")
-def fan_out(context: df.DurableOrchestrationContext) -> Generator[Any, Any, list[int]]:
-    numbers = yield context.task_all([context.call_activity("double", n) for n in range(20)])
+def fan_out(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, list[int]]:
+    numbers = yield when_all([context.call_activity("double", input=n) for n in range(20)])
     return sorted(numbers)
 
 
@@ -127,26 +128,40 @@ async def flaky(text: str) -> str:
     return text
 
 
-@durable.orchestration_trigger(context_name="context")
-def retried(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str]:
-    options = df.RetryOptions(first_retry_interval_in_milliseconds=50, max_number_of_attempts=5)
-    return (yield context.call_activity_with_retry("flaky", options, context.instance_id))
+@durable.activity_trigger(input_name="text")
+async def slow_once(text: str) -> str:
+    """The first time it is called, it takes long enough for its worker to be killed."""
+    note("slow_once", f"{text} {os.getpid()}")
+    if (DATA / "slow_once.log").read_text().count(text) < 2:
+        await asyncio.sleep(60)
+    return text
 
 
 @durable.orchestration_trigger(context_name="context")
-def failing(context: df.DurableOrchestrationContext) -> Generator[Any, Any]:
-    yield context.call_activity("flaky", "fails " + context.instance_id)
+def retried(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, Any]:
+    policy = RetryPolicy(first_retry_interval=timedelta(milliseconds=50), max_number_of_attempts=5)
+    return (yield context.call_activity("flaky", input=context.instance_id, retry_policy=policy))
 
 
 @durable.orchestration_trigger(context_name="context")
-def parent(context: df.DurableOrchestrationContext) -> Generator[Any, Any, list[int]]:
+def failing(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any]:
+    yield context.call_activity("flaky", input="fails " + context.instance_id)
+
+
+@durable.orchestration_trigger(context_name="context")
+def parent(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, Any]:
     yield context.create_timer(context.current_utc_datetime + timedelta(seconds=1))
     return (yield context.call_sub_orchestrator("fan_out"))
 
 
 @durable.orchestration_trigger(context_name="context")
-def waiting(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Any]:
+def waiting(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, Any]:
     return (yield context.wait_for_external_event("go"))
+
+
+@durable.orchestration_trigger(context_name="context")
+def redelivered(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, Any]:
+    return (yield context.call_activity("slow_once", input=context.instance_id))
 
 
 @durable.route(route="start/{name}", methods=["POST"])
@@ -159,7 +174,8 @@ async def start(req: Request, client: df.DurableOrchestrationClient) -> JSONResp
 @durable.durable_client_input(client_name="client")
 async def status(req: Request, client: df.DurableOrchestrationClient) -> JSONResponse:
     found = await client.get_status(req.path_params["id"])
-    return JSONResponse({"status": found.runtime_status.name, "output": found.output})
+    name = None if found.runtime_status is None else found.runtime_status.name
+    return JSONResponse({"status": name, "output": found.output})
 
 
 @durable.route(route="raise/{id}", methods=["POST"])
