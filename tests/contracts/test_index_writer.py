@@ -34,23 +34,30 @@ class _Gate:
     """A job that holds the writer until it is opened, so that others wait together."""
 
     def __init__(self) -> None:
+        self._entered = threading.Event()
         self._open = threading.Event()
 
     def __call__(self, _connection: Connection) -> None:
+        self._entered.set()
         assert self._open.wait(30)
+
+    async def entered(self) -> None:
+        assert await asyncio.to_thread(self._entered.wait, 30)
 
     def open(self) -> None:
         self._open.set()
 
 
 async def _together(database: Database, *jobs: Job) -> list[int | BaseException]:
+    """Run jobs in one transaction, which is none of the gate's."""
     gate = _Gate()
     await database.write(_add(1000))
-    waiting = [asyncio.create_task(database.write(gate))]
+    held = asyncio.create_task(database.write(gate))
+    await gate.entered()
     tasks = [asyncio.create_task(database.write(job)) for job in jobs]
     await asyncio.sleep(0)
     gate.open()
-    await asyncio.gather(*waiting)
+    await held
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -63,6 +70,19 @@ async def test_a_job_that_fails_harms_no_other(database: Database) -> None:
     assert (one, three) == (2, 4)
     assert isinstance(two, ValueError)
     assert await _numbers(database) == {2, 4, 1000}
+
+
+async def test_when_the_transaction_is_lost_no_job_of_it_is_acknowledged(
+    database: Database,
+) -> None:
+    def lose(connection: Connection) -> int:
+        connection.exec_driver_sql("ROLLBACK")  # As SQLite itself does when it runs out of disk.
+        raise ValueError
+
+    outcomes = await _together(database, _add(2), lose, _add(4))
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailableError] * 3
+    assert await _numbers(database) == {1000}
+    assert await database.write(_add(5)) == 5
 
 
 async def test_when_the_disk_is_full_no_job_of_the_transaction_is_acknowledged(
@@ -93,13 +113,13 @@ async def test_a_job_for_many_is_called_once_for_those_that_wait(database: Datab
     gate = _Gate()
     await database.write(_add(2))
     held = asyncio.create_task(database.write(gate))
-    await asyncio.sleep(0)
+    await gate.entered()
     tasks = [asyncio.create_task(database.write_together(double, number)) for number in range(5)]
     await asyncio.sleep(0)
     gate.open()
     assert await asyncio.gather(*tasks) == [0, 2, 4, 6, 8]
     await held
-    assert len(calls) <= 2
+    assert calls == [[0, 1, 2, 3, 4]]
 
 
 async def test_one_bad_argument_spoils_a_job_for_many_for_no_other(database: Database) -> None:
@@ -109,6 +129,7 @@ async def test_one_bad_argument_spoils_a_job_for_many_for_no_other(database: Dat
     gate = _Gate()
     await database.write(_add(1000))
     held = asyncio.create_task(database.write(gate))
+    await gate.entered()
     tasks = [asyncio.create_task(database.write_together(add, number)) for number in (2, 0, 3)]
     await asyncio.sleep(0)
     gate.open()

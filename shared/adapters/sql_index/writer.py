@@ -33,21 +33,30 @@ class _Waiting:
         self.argument = argument
         self.result: Any = None
         self.error: Exception | None = None
-        self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
 
     def settle(self) -> None:
-        """Wake the task, from the thread that writes."""
-        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            self._loop.call_soon_threadsafe(self._settle)
-
-    def _settle(self) -> None:
+        """Wake the task; called in its own event loop."""
         if self.future.done():  # Cancelled; the job ran all the same.
             return
         if self.error is None:
             self.future.set_result(self.result)
         else:
             self.future.set_exception(self.error)
+
+
+def _settle(jobs: Sequence[_Waiting]) -> None:
+    """Wake the tasks together, so that what they write next can share a transaction again."""
+    for loop in {waiting.loop for waiting in jobs}:
+        woken = [waiting for waiting in jobs if waiting.loop is loop]
+        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            loop.call_soon_threadsafe(_settle_here, woken)
+
+
+def _settle_here(jobs: Sequence[_Waiting]) -> None:
+    for waiting in jobs:
+        waiting.settle()
 
 
 class Writer:
@@ -90,8 +99,7 @@ class Writer:
             jobs = [item for item in items if item is not None]
             is_open = len(jobs) == len(items)
             self._write(jobs)
-            for waiting in jobs:
-                waiting.settle()
+            _settle(jobs)
 
     def _next(self) -> list[_Waiting | None]:
         items = [self._queue.get()]
