@@ -40,7 +40,7 @@ def _element(item: tuple[str, object]) -> tuple[str, Element]:
 
     keyword, value = item
     vr = dictionary_VR(keyword)
-    if value in {"", None}:
+    if value is None or value == "":
         return tag_of(keyword), {"vr": vr}
     if vr == "PN":
         value = {"Alphabetic": value}

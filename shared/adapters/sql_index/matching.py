@@ -17,16 +17,31 @@ _LAST = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
 
 
-def condition_on_row(level: Level, partition_key: int, condition: Condition) -> ColumnElement[bool]:
-    """What must hold of a row of this level, or of the rows above that it is joined to."""
+_ANY_SERIES = series.alias("any_series")
+
+
+def condition_on_row(
+    level: Level, partition_key: int, condition: Condition, *, is_alone: bool
+) -> ColumnElement[bool]:
+    """What must hold of a row of this level, or of the rows above that it is joined to.
+
+    Args:
+        level: Of the row.
+        partition_key: In which partition.
+        condition: What is asked.
+        is_alone: Whether the search has no other condition, so that this one leads to the rows.
+    """
     study_key = TABLES[level].c.study_key
     if isinstance(condition, FuzzyName):
         return and_(*(_has_word(study_key, partition_key, condition, w) for w in condition.words))
     if condition.attribute.tag == MODALITIES_IN_STUDY:
-        of_study = select(series.c.study_key).where(
-            series.c.partition_key == partition_key, _holds(series.c.modality, condition)
+        of_modality = select(_ANY_SERIES.c.study_key).where(
+            _ANY_SERIES.c.partition_key == partition_key,
+            _holds(_ANY_SERIES.c.modality, condition),
         )
-        return study_key.in_(of_study)
+        if is_alone:
+            return study_key.in_(of_modality)
+        return of_modality.where(_ANY_SERIES.c.study_key == study_key).exists()
     return _holds(COLUMNS[condition.attribute.tag], condition)
 
 

@@ -37,9 +37,8 @@ _KEYS = {
 
 def search(connection: Connection, partition_key: int, query: SearchQuery) -> Matches:
     """The page of results that a query asks for, and how many come after it."""
-    keys = _keys(partition_key, query)
-    page = keys.order_by(_KEYS[query.level].desc()).limit(query.limit + 1).offset(query.offset)
-    rows = connection.execute(_results(query.level, page)).all()
+    keys = matching_keys(partition_key, query)
+    rows = connection.execute(page_of_results(query, keys)).all()
     results = [_match(query.level, row) for row in rows[: query.limit]]
     if len(rows) <= query.limit:
         return Matches(results, 0)
@@ -54,7 +53,7 @@ def _remaining(connection: Connection, keys: _Select, given: int) -> int | None:
     return None if total == _COUNTED else total - given
 
 
-def _keys(partition_key: int, query: SearchQuery) -> _Select:
+def matching_keys(partition_key: int, query: SearchQuery) -> _Select:
     """The keys of everything that a query matches."""
     table = TABLES[query.level]
     conditions = [table.c.partition_key == partition_key]
@@ -66,7 +65,10 @@ def _keys(partition_key: int, query: SearchQuery) -> _Select:
         conditions.append(series.c.series_instance_uid == query.series)
         needed.add(series)
     for condition in query.conditions:
-        conditions.append(condition_on_row(query.level, partition_key, condition))
+        is_alone = len(query.conditions) == 1 and query.study is None
+        conditions.append(
+            condition_on_row(query.level, partition_key, condition, is_alone=is_alone)
+        )
         if condition.attribute.tag in COLUMNS and not isinstance(condition, FuzzyName):
             needed.add(TABLES[condition.attribute.level])
     joined: FromClause = table
@@ -100,11 +102,12 @@ _SERIES_COLUMNS = (
 )
 
 
-def _results(level: Level, keys: _Select) -> _Select:
-    """The rows of a page of keys, with all that is told of the levels above."""
-    page = keys.subquery("page")
+def page_of_results(query: SearchQuery, keys: _Select) -> _Select:
+    """The rows of one page, and one more; with all that is told of the levels above."""
+    newest_first = keys.order_by(_KEYS[query.level].desc())
+    page = newest_first.limit(query.limit + 1).offset(query.offset).subquery("page")
     newest = select(instance.c.blob_id).order_by(instance.c.watermark.desc()).limit(1)
-    match level:
+    match query.level:
         case Level.STUDY:
             blob = newest.where(instance.c.study_key == study.c.study_key).scalar_subquery()
             rows = select(*_STUDY_COLUMNS, blob.label("blob_id")).select_from(
