@@ -1,10 +1,16 @@
 import asyncio
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import Connection, event
+
+from shared.adapters.sql_index.commit import commit_all
+from shared.adapters.sql_index.index import SqlIndex
 from shared.dicom.resource import ResourcePath
 from shared.ports import AlreadyStored, Committed, Index, Partition, Version
 from tests.contracts.index_data import new_instance, path, study_uid, with_frames
@@ -184,6 +190,30 @@ async def test_members_of_a_series_are_told_by_watermark(
     assert set(uids) == {items[0].path.instance, items[1].path.instance}
 
 
+async def test_rows_are_locked_in_the_order_of_their_keys(
+    sql_index: SqlIndex, partition: Partition
+) -> None:
+    for number in (3, 1, 2):
+        await sql_index.commit(partition, [new_instance(path(number, 1, 1))])
+    updates: dict[str, list[int]] = {}
+
+    def note(*arguments: Any) -> None:
+        _, _, statement, parameters, *_ = arguments
+        if found := re.match(r"UPDATE (\w+) SET", statement):
+            rows = parameters if isinstance(parameters, list) else [parameters]
+            updates.setdefault(found[1], []).extend(row[-1] for row in rows)
+
+    def commit(connection: Connection) -> None:
+        event.listen(connection, "before_cursor_execute", note)
+        items = [new_instance(path(number, 1, 2)) for number in (1, 2, 3)]
+        commit_all(connection, [(partition.key, items)])
+        event.remove(connection, "before_cursor_execute", note)
+
+    await sql_index.database.write(commit)
+    assert list(updates) == ["study", "series"]
+    assert updates["study"] == updates["series"] == [1, 2, 3]
+
+
 async def test_two_processes_storing_into_one_study_count_every_instance(
     database_url: str, index: Index, partition: Partition
 ) -> None:
@@ -209,8 +239,6 @@ async def test_two_processes_storing_into_one_study_count_every_instance(
 
 async def store_many(database_url: str, process: int) -> None:
     """What each of the two processes does: single instances from four tasks into two series."""
-    from shared.adapters.sql_index.index import SqlIndex
-
     index = SqlIndex(database_url)
     partition = await index.create_partition("Microsoft.Default")
 

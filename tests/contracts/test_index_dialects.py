@@ -10,6 +10,12 @@ from sqlalchemy.dialects import mssql, sqlite
 
 from shared.adapters import sql_index
 from shared.adapters.sql_index.attributes import SERIES_DOCUMENTS
+from shared.adapters.sql_index.commit import FIND, ROWS_AT_ONCE
+from shared.adapters.sql_index.search import matching_keys, page_of_results
+from shared.dicom.resource import Level
+from shared.dicom.uid import Uid
+from shared.dicomweb.query import parse_query
+from tests.contracts.index_data import path
 
 MODULES = [
     f"{sql_index.__name__}.{module.name}"
@@ -39,3 +45,34 @@ def test_every_prepared_statement_compiles(dialect: Dialect) -> None:
     assert len(statements) > 40
     for statement in statements:
         assert str(statement.compile(dialect=dialect))
+
+
+SEARCHES = [
+    (Level.STUDY, {"StudyDate": "20260101-20260131", "ModalitiesInStudy": "CT"}, {}),
+    (Level.STUDY, {"PatientName": "jo do", "fuzzymatching": "true", "offset": "10"}, {}),
+    (Level.SERIES, {"ModalitiesInStudy": "CT"}, {}),
+    (Level.SERIES, {"SeriesDescription": "a*[b]?%_"}, {"study": path().study}),
+    (Level.INSTANCE, {"PatientID": "1", "Modality": "CT", "SOPInstanceUID": "1.2,1.3"}, {}),
+    (Level.INSTANCE, {}, {"study": path().study, "series": path().series}),
+]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=["sqlite", "mssql"])
+@pytest.mark.parametrize(("level", "parameters", "scope"), SEARCHES)
+def test_searches_compile(
+    dialect: Dialect, level: Level, parameters: dict[str, str], scope: dict[str, Uid]
+) -> None:
+    query = parse_query(list(parameters.items()), level, version=2, **scope)  # type: ignore[arg-type]
+    keys = matching_keys(1, query)
+    assert str(page_of_results(query, keys).compile(dialect=dialect))
+    assert str(keys.limit(10).compile(dialect=dialect))
+
+
+def test_a_full_batch_is_found_within_the_parameters_that_azure_sql_takes() -> None:
+    uids = [str(number) for number in range(ROWS_AT_ONCE)]
+    batch = {"partition_key": 1, "study_uids": uids, "series_uids": uids, "instance_uids": uids}
+    dialect = mssql.dialect()  # type: ignore[no-untyped-call]
+    compiled = FIND.params(batch).compile(
+        dialect=dialect, compile_kwargs={"render_postcompile": True}
+    )
+    assert 3 * ROWS_AT_ONCE < len(compiled.params) <= 2099

@@ -1,6 +1,6 @@
 """Adding instances: a fixed number of statements, however many instances there are.
 
-Rows are locked in one order: studies, their series, their instances.
+Rows are locked in one order: studies by key, series by key, their instances.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from itertools import batched, islice
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
 
 from shared.adapters.sql_index.attributes import (
     SERIES_DOCUMENTS,
@@ -35,35 +35,41 @@ from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
 from shared.ports import AlreadyStored, ChangeAction, CommitOutcome, Committed, NewInstance
 
-_ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 500
 
-_FIND_STUDIES = (
-    select(study.c.study_instance_uid, study.c.study_key, study.c.attributes, study.c.modalities)
+FIND = (
+    select(
+        study.c.study_instance_uid,
+        study.c.study_key,
+        study.c.attributes.label("study_attributes"),
+        study.c.modalities,
+        series.c.series_instance_uid,
+        series.c.series_key,
+        series.c.attributes.label("series_attributes"),
+        instance.c.sop_instance_uid,
+        instance.c.watermark,
+        instance.c.blob_id,
+        instance.c.sha256,
+    )
+    .select_from(
+        study.outerjoin(
+            series,
+            and_(
+                series.c.study_key == study.c.study_key,
+                series.c.series_instance_uid.in_(bindparam("series_uids", expanding=True)),
+            ),
+        ).outerjoin(
+            instance,
+            and_(
+                instance.c.series_key == series.c.series_key,
+                instance.c.sop_instance_uid.in_(bindparam("instance_uids", expanding=True)),
+            ),
+        )
+    )
     .where(
         study.c.partition_key == bindparam("partition_key"),
-        study.c.study_instance_uid.in_(bindparam("uids", expanding=True)),
+        study.c.study_instance_uid.in_(bindparam("study_uids", expanding=True)),
     )
-    .order_by(study.c.study_key)
-)
-_FIND_SERIES = (
-    select(
-        series.c.study_key, series.c.series_instance_uid, series.c.series_key, series.c.attributes
-    )
-    .where(
-        series.c.study_key.in_(bindparam("keys", expanding=True)),
-        series.c.series_instance_uid.in_(bindparam("uids", expanding=True)),
-    )
-    .order_by(series.c.series_key)
-)
-_FIND_INSTANCES = select(
-    instance.c.series_key,
-    instance.c.sop_instance_uid,
-    instance.c.watermark,
-    instance.c.blob_id,
-    instance.c.sha256,
-).where(
-    instance.c.series_key.in_(bindparam("keys", expanding=True)),
-    instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True)),
 )
 _ADD_STUDIES = insert(study).returning(study.c.study_key, sort_by_parameter_order=True)
 _ADD_SERIES = insert(series).returning(series.c.series_key, sort_by_parameter_order=True)
@@ -165,6 +171,17 @@ def _outcome(held: _Held, item: NewInstance) -> CommitOutcome:
     return AlreadyStored(held.blob_id, held.sha256)
 
 
+def _held_study(row: Row[*tuple[Any, ...]]) -> _Study:
+    attributes = orjson.loads(row.study_attributes)
+    modalities = frozenset(orjson.loads(row.modalities))
+    return _Study(Uid(row.study_instance_uid), row.study_key, attributes, attributes, modalities)
+
+
+def _held_series(row: Row[*tuple[Any, ...]], owner: _Study) -> _Series:
+    attributes = orjson.loads(row.series_attributes)
+    return _Series(Uid(row.series_instance_uid), owner, row.series_key, attributes, attributes)
+
+
 class _Batch:
     """The studies and series of a batch, as they are and as they become."""
 
@@ -177,11 +194,30 @@ class _Batch:
 
     def find(self, instances: Sequence[NewInstance]) -> None:
         """Read what the index holds of the studies, series and instances of a batch."""
-        for some in batched(instances, _ROWS_AT_ONCE, strict=False):
-            paths = [item.path for item in some]
-            self._find_studies({path.study for path in paths})
-            self._find_series({path.series for path in paths})
-            self._find_instances({path.instance for path in paths})
+        for some in batched(instances, ROWS_AT_ONCE, strict=False):
+            parameters = {
+                "partition_key": self._partition_key,
+                "study_uids": sorted({item.path.study for item in some}),
+                "series_uids": list({item.path.series for item in some}),
+                "instance_uids": [item.path.instance for item in some],
+            }
+            for row in self._connection.execute(FIND, parameters):
+                self._note_held(row)
+
+    def _note_held(self, row: Row[*tuple[Any, ...]]) -> None:
+        owner = self._studies.get(row.study_instance_uid)
+        if owner is None:
+            owner = _held_study(row)
+            self._studies[owner.uid] = owner
+        if row.series_key is None:
+            return
+        parent = self._series.get((owner.uid, row.series_instance_uid))
+        if parent is None:
+            parent = _held_series(row, owner)
+            self._series[owner.uid, parent.uid] = parent
+        if row.watermark is not None:
+            path = ResourcePath(owner.uid, parent.uid, Uid(row.sop_instance_uid))
+            self.held[path] = _Held(row.watermark, row.blob_id, row.sha256)
 
     def add(self, instances: Sequence[NewInstance]) -> None:
         """Add instances that the index does not hold, and all that follows from them."""
@@ -192,38 +228,6 @@ class _Batch:
         self._write_studies()
         self._write_series()
         self._write_instances(instances, watermarks)
-
-    def _find_studies(self, uids: Iterable[Uid]) -> None:
-        rows = self._connection.execute(
-            _FIND_STUDIES, {"partition_key": self._partition_key, "uids": sorted(uids)}
-        )
-        for uid, key, attributes, modalities in rows:
-            document = orjson.loads(attributes)
-            self._studies[uid] = _Study(
-                uid, key, document, document, frozenset(orjson.loads(modalities))
-            )
-
-    def _find_series(self, uids: Iterable[Uid | None]) -> None:
-        studies = {item.key: item for item in self._studies.values()}
-        if not studies:
-            return
-        rows = self._connection.execute(_FIND_SERIES, {"keys": list(studies), "uids": list(uids)})
-        for study_key, uid, key, attributes in rows:
-            owner = studies[study_key]
-            document = orjson.loads(attributes)
-            self._series[owner.uid, uid] = _Series(uid, owner, key, document, document)
-
-    def _find_instances(self, uids: Iterable[Uid | None]) -> None:
-        all_series = {item.key: item for item in self._series.values()}
-        if not all_series:
-            return
-        rows = self._connection.execute(
-            _FIND_INSTANCES, {"keys": list(all_series), "uids": list(uids)}
-        )
-        for series_key, uid, watermark, blob_id, sha256 in rows:
-            owner = all_series[series_key]
-            path = ResourcePath(owner.study.uid, owner.uid, uid)
-            self.held[path] = _Held(watermark, blob_id, sha256)
 
     def _take(self, item: NewInstance, watermark: int) -> None:
         path = item.path
@@ -245,7 +249,7 @@ class _Batch:
         for parent in self._series.values():
             parent.study.modalities |= modality(parent.after)
         touched = [item for item in self._studies.values() if item.more_instances]
-        old = [item for item in touched if item.key]
+        old = _in_order_of_locks(touched)
         new = [item for item in touched if not item.key]
         if old:
             self._connection.execute(_GROW_STUDY, [_growth_of_study(item) for item in old])
@@ -262,7 +266,7 @@ class _Batch:
     def _write_series(self) -> None:
         now = datetime.now(UTC)
         touched = [item for item in self._series.values() if item.more_instances]
-        old = [item for item in touched if item.key]
+        old = _in_order_of_locks(touched)
         new = [item for item in touched if not item.key]
         if old:
             values = [{"now": now, **_growth_of_series(item)} for item in old]
@@ -308,6 +312,10 @@ class _Batch:
             row["study_attributes_key"] = study_keys[of_study]
             row["series_attributes_key"] = series_keys[of_one_series]
         self._connection.execute(_ADD_INSTANCES, rows)
+
+
+def _in_order_of_locks[T: (_Study, _Series)](touched: Iterable[T]) -> list[T]:
+    return sorted((item for item in touched if item.key), key=lambda item: item.key)
 
 
 def _note(

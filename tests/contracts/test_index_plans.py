@@ -1,0 +1,135 @@
+"""Every kind of search is served by an index, as SQLite itself plans it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from shared.adapters.sql_index.commit import FIND
+from shared.adapters.sql_index.search import search
+from shared.adapters.sql_index.sqlite import reader_engine
+from shared.dicom.resource import Level
+from shared.dicom.searchable import SEARCH_ATTRIBUTES, Kind, SearchAttribute
+from shared.dicomweb.query import SearchQuery, parse_query
+from tests.contracts.index_data import path
+
+TABLES = ("study", "series", "any_series", "instance", "person_name_word", "partition")
+TEXTS = {
+    Kind.DATE: ["20260101", "20260101-20260131", "-20260131"],
+    Kind.TIME: ["101500.000000", "10-11"],
+    Kind.TEXT: ["abc", "abc*", "*abc*", "a?c"],
+    Kind.PERSON_NAME: ["abc", "abc*", "*abc*"],
+    Kind.UID: ["2.25.1", "2.25.1,2.25.2"],
+    Kind.INTEGER: ["1"],
+}
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    engine = reader_engine(database_url, connections=1)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def _plan(connection: Connection, query: SearchQuery) -> list[str]:
+    """The steps of every statement that a search runs."""
+    return _steps(connection, lambda: search(connection, 1, query))
+
+
+def _steps(connection: Connection, run: Callable[[], object]) -> list[str]:
+    statements: list[tuple[str, Any]] = []
+
+    def note(*arguments: Any) -> None:
+        _, _, statement, parameters, *_ = arguments
+        if statement != "BEGIN":
+            statements.append((str(statement), parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    run()
+    event.remove(connection, "before_cursor_execute", note)
+    cursor = connection.connection.cursor()
+    steps = []
+    for statement, parameters in statements:
+        cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        steps += [str(row[3]) for row in cursor.fetchall()]
+    return steps
+
+
+def _scans(plan: list[str]) -> list[str]:
+    """Steps that read all of a table; for a Bloom filter or automatic index SQLite does so too."""
+    whole = ("BLOOM", "AUTOMATIC", *(f"SCAN {name}" for name in TABLES))
+    return [step for step in plan if step.startswith(whole) or "AUTOMATIC" in step]
+
+
+@pytest.mark.parametrize("level", list(Level))
+@pytest.mark.parametrize("attribute", SEARCH_ATTRIBUTES, ids=lambda item: item.keyword)
+def test_no_condition_makes_a_search_scan_a_table(
+    connection: Connection, attribute: SearchAttribute, level: Level
+) -> None:
+    if level < attribute.level:
+        pytest.skip("Not matched at this level.")
+    for text in TEXTS[attribute.kind]:
+        query = parse_query([(attribute.keyword, text)], level, version=2)
+        assert query.conditions
+        assert _scans(_plan(connection, query)) == []
+
+
+@pytest.mark.parametrize("level", list(Level))
+@pytest.mark.parametrize("keyword", ["PatientName", "ReferringPhysicianName"])
+def test_fuzzy_matching_scans_no_table(connection: Connection, keyword: str, level: Level) -> None:
+    pairs = [(keyword, "jo do"), ("fuzzymatching", "true")]
+    assert _scans(_plan(connection, parse_query(pairs, level, version=2))) == []
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_a_search_without_conditions_reads_in_the_order_of_results(
+    connection: Connection, level: Level
+) -> None:
+    plan = _plan(connection, parse_query([], level, version=2))
+    table = level.name.lower()
+    assert f"SEARCH {table} USING COVERING INDEX ix_{table}_partition (partition_key=?)" in plan
+    assert _scans(plan) == []
+    assert [step for step in plan if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR ORDER BY"]
+
+
+@pytest.mark.parametrize("level", [Level.SERIES, Level.INSTANCE])
+@pytest.mark.parametrize("pairs", [[], [("Modality", "CT")]])
+def test_a_search_below_a_study_begins_at_the_study(
+    connection: Connection, level: Level, pairs: list[tuple[str, str]]
+) -> None:
+    query = parse_query(pairs, level, version=2, study=path().study)
+    plan = _plan(connection, query)
+    assert any("ix_study_study_instance_uid" in step for step in plan)
+    assert _scans(plan) == []
+
+
+def test_a_search_below_a_series_begins_at_the_series(connection: Connection) -> None:
+    query = parse_query([], Level.INSTANCE, version=2, study=path().study, series=path().series)
+    plan = _plan(connection, query)
+    assert any("ix_series_series_instance_uid (study_key=? AND" in step for step in plan)
+    assert any("ix_instance_series (series_key=?)" in step for step in plan)
+    assert _scans(plan) == []
+
+
+@pytest.mark.parametrize("coarse", [("PatientSex", "M"), ("StudyDate", "20200101-20301231")])
+def test_of_two_conditions_the_more_selective_one_is_looked_up(
+    connection: Connection, coarse: tuple[str, str]
+) -> None:
+    query = parse_query([coarse, ("PatientID", "1")], Level.STUDY, version=2)
+    assert any("ix_study_patient_id_in_partition" in step for step in _plan(connection, query))
+
+
+@pytest.mark.parametrize("instances", [1, 256])
+def test_a_commit_looks_up_each_instance_by_its_uids(
+    connection: Connection, instances: int
+) -> None:
+    uids = [f"2.25.{number}" for number in range(instances)]
+    batch = {"partition_key": 1, "study_uids": uids, "series_uids": uids, "instance_uids": uids}
+    of_study, of_series, of_instance = _steps(
+        connection, lambda: connection.execute(FIND, batch).all()
+    )
+    assert "ix_study_study_instance_uid (partition_key=? AND study_instance_uid=?)" in of_study
+    assert "ix_series_series_instance_uid (study_key=? AND series_instance_uid=?)" in of_series
+    assert "ix_instance_sop_instance_uid (series_key=? AND sop_instance_uid=?)" in of_instance
