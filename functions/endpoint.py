@@ -6,7 +6,7 @@ No handler sees a type of the trigger; nothing else sets the status of an error.
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Buffer, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from http import HTTPMethod, HTTPStatus
 from typing import Any
@@ -60,6 +60,17 @@ class Request:
     accept: Sequence[str] | None
     body: AsyncIterator[bytes]
 
+    @property
+    def preferred(self) -> Sequence[str]:
+        """The values of the accept query parameter, which goes before the header.
+
+        Standard: PS3.18 8.3.3.1 (2025b).
+        """
+        # An unencoded plus sign of a media type has been read as a space.
+        return [
+            value.replace("/dicom ", "/dicom+") for name, value in self.query if name == "accept"
+        ]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
@@ -85,6 +96,8 @@ STATUS_OF_ERROR: dict[type[errors.DicomWebError], HTTPStatus] = {
 }
 
 VERSIONS = {"v1.0-prerelease": 1, "v1": 1, "v2": 2}
+_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]+\Z")
+_MAX_QUERY_PARAMETERS = 1000
 _VERSION_SEGMENT = re.compile(r"v\d+(\.\d+)?(-[a-z]+)?\Z", re.ASCII | re.IGNORECASE)
 
 _EVERY_ANSWER = {
@@ -129,8 +142,7 @@ def unversioned(
 
     def register(handler: Callable[[Services], Awaitable[Response]]) -> None:
         async def answer(request: TriggerRequest) -> PlainResponse:
-            response = await _attempt(lambda: handler(wiring.services()))
-            return _native(response, request)
+            return _native(await _attempt(lambda: handler(wiring.services())), request)
 
         _register(blueprint, answer, name, route, method, handler)
         DATA_ACTIONS[name] = action
@@ -169,31 +181,41 @@ async def _answer(
     async def handled() -> Response:
         services = wiring.services()
         request = await _request(native, services, creates_partition=creates_partition)
-        return await handler(request, services)
+        return await _begun(await handler(request, services))
 
     return _native(await _attempt(handled), native)
 
 
 async def _request(native: Any, services: Services, *, creates_partition: bool) -> Request:  # noqa: ANN401
-    query = native.url.query
-    if "<" in query or "%3c" in query.lower():
-        raise errors.InvalidQueryError("The query string has a character that is not allowed.")
+    query = _query(native.url.query)
+    host = native.url.netloc
+    if not _HOST.match(host):
+        # It stands in the URLs of answers, and must not end a text there.
+        raise errors.InvalidRequestError("The Host header is malformed.")
     path: dict[str, str] = dict(native.path_params)
     version_name = path.pop("version")
     name = path.pop("partition", None)
     version = _version(version_name)
     partition = await services.partitions.resolve(name, create=creates_partition)
-    root = f"{native.url.scheme}://{native.url.netloc}/{version_name}"
+    root = f"{native.url.scheme}://{host}/{version_name}"
     return Request(
         version=version,
         base_url=root if name is None else f"{root}/partitions/{name}",
         partition=partition,
         path=path,
-        query=parse_qsl(query, keep_blank_values=True, max_num_fields=1000) if query else (),
+        query=query,
         headers=native.headers,
         accept=native.headers.getlist("accept") or None,
         body=_body(native),
     )
+
+
+def _query(text: str) -> Sequence[tuple[str, str]]:
+    if "<" in text or "%3c" in text.lower():
+        raise errors.InvalidQueryError("The query string has a character that is not allowed.")
+    if text.count("&") >= _MAX_QUERY_PARAMETERS:
+        raise errors.InvalidQueryError("The query string has too many parameters.")
+    return parse_qsl(text, keep_blank_values=True) if text else ()
 
 
 def _version(name: str) -> int:
@@ -214,23 +236,44 @@ async def _body(native: Any) -> AsyncIterator[bytes]:  # noqa: ANN401
         raise errors.InvalidRequestError("The request body ended early.") from error
 
 
+async def _begun(response: Response) -> Response:
+    """Wait for the first chunk: an error before it can still be answered as one."""
+    body = response.body
+    if not isinstance(body, AsyncIterator):
+        return response
+    first = await anext(body, b"")
+    return replace(response, body=_chain(first, body))
+
+
+async def _chain(first: Buffer, rest: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
 async def _attempt(handled: Callable[[], Awaitable[Response]]) -> Response:
     try:
         return await handled()
     except errors.DicomWebError as error:
-        return _error(error)
+        status = _status_of(error)
+        return _unexpected() if status is None else _refused(error, status)
     except Exception:
-        _log.exception("a request failed")
-        return _error_body(
-            HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", "The request failed unexpectedly."
-        )
+        return _unexpected()
 
 
-def _error(error: errors.DicomWebError) -> Response:
-    status = next(
-        (STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR),
-        HTTPStatus.INTERNAL_SERVER_ERROR,
+def _status_of(error: errors.DicomWebError) -> HTTPStatus | None:
+    kinds = type(error).__mro__
+    return next((STATUS_OF_ERROR[kind] for kind in kinds if kind in STATUS_OF_ERROR), None)
+
+
+def _unexpected() -> Response:
+    _log.exception("a request failed")
+    return _error_body(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", "The request failed unexpectedly."
     )
+
+
+def _refused(error: errors.DicomWebError, status: HTTPStatus) -> Response:
     code = (
         "UnsupportedApiVersion"
         if isinstance(error, errors.UnsupportedVersionError)
@@ -255,13 +298,20 @@ def _native(response: Response, request: Any) -> PlainResponse:  # noqa: ANN401
     if response.media_type is not None:
         headers["Content-Type"] = response.media_type
     body: Any = response.body
-    if not isinstance(body, AsyncIterator):
-        native = PlainResponse(bytes(body), response.status, headers)
-    elif request.method == HTTPMethod.HEAD:
-        native = PlainResponse(b"", response.status, headers)
-    else:
-        native = StreamingResponse(_chunks(body), response.status, headers)
-    return native
+    is_head = request.method == HTTPMethod.HEAD
+    if isinstance(body, AsyncIterator):
+        chunks = _nothing() if is_head else _chunks(body)
+        return StreamingResponse(chunks, response.status, headers)
+    content = bytes(body)
+    if is_head and content:
+        headers["Content-Length"] = str(len(content))
+    return PlainResponse(b"" if is_head else content, response.status, headers)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """The body of an answer to HEAD, whose length is that of GET, or not told."""
+    for chunk in ():
+        yield chunk
 
 
 async def _chunks(body: AsyncIterator[Buffer]) -> AsyncIterator[bytes | memoryview]:

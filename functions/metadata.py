@@ -24,13 +24,15 @@ _INSTANCE = "studies/{study}/series/{series}/instances/{instance}/metadata"
 @transaction(blueprint, "retrieve_metadata_of_instance", _INSTANCE, HTTPMethod.GET, DataAction.READ)
 async def retrieve_metadata(request: Request, services: Services) -> Response:
     """Retrieve metadata: GET /studies/{study}[/series/…[/instances/…]]/metadata."""
-    accept_dicom_json(request.accept, version=request.version)
+    accept_dicom_json(request.accept, version=request.version, preferred=request.preferred)
     path = parse_path(**request.path)
     version = await services.metadata.version(request.partition, path)
     count = None if path.level is Level.INSTANCE else version.instance_count
     etag = entity_tag(version.revision, count, version=request.version)
     headers = {"ETag": etag, "Vary": "Accept, Accept-Encoding"}
     if is_unchanged(request.headers.get("if-none-match"), etag):
+        if request.version == 1:
+            del headers["ETag"]  # reference
         return Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     is_gzip = accepts_gzip(request.headers.get("accept-encoding"))
     if is_gzip:

@@ -7,11 +7,10 @@ import azure.functions as func
 
 from functions.endpoint import DataAction, Request, Response, transaction
 from shared.dicom.resource import parse_frame_list, parse_path
-from shared.dicomweb.media_type import Representation, negotiate_frames, negotiate_instances
+from shared.dicomweb.media_type import Representation, acceptable_frames, acceptable_instances
 from shared.dicomweb.multipart import Chunk, MultipartWriter
 from shared.dicomweb.warning import warning_header
-from shared.errors import InvalidRequestError
-from shared.services.retrieve import Content
+from shared.services.retrieve import Content, Retrieval
 from shared.wiring import Services
 
 blueprint = func.Blueprint()
@@ -26,16 +25,17 @@ _INSTANCE = "studies/{study}/series/{series}/instances/{instance}"
 @transaction(blueprint, "retrieve_instance", _INSTANCE, HTTPMethod.GET, DataAction.READ)
 async def retrieve_instances(request: Request, services: Services) -> Response:
     """Retrieve instances: GET /studies/{study}[/series/…[/instances/…]]."""
-    is_instance = "instance" in request.path
-    representation = negotiate_instances(
-        request.accept, version=request.version, is_instance=is_instance
+    ways = acceptable_instances(
+        request.accept,
+        version=request.version,
+        is_instance="instance" in request.path,
+        preferred=request.preferred,
     )
     path = parse_path(**request.path)
     retrieval = await services.retrieve.instances(
-        request.partition, path, representation.transfer_syntax_uid, version=request.version
+        request.partition, path, ways, version=request.version
     )
-    host = request.headers.get("host", "")
-    return await _response(retrieval.contents, representation, host, omitted=retrieval.omitted)
+    return await _response(request, retrieval, retrieval.representation)
 
 
 @transaction(
@@ -43,36 +43,38 @@ async def retrieve_instances(request: Request, services: Services) -> Response:
 )
 async def retrieve_frames(request: Request, services: Services) -> Response:
     """Retrieve frames: GET …/instances/{instance}/frames/{frames}."""
-    representation = negotiate_frames(request.accept, version=request.version)
     names = dict(request.path)
     frames = parse_frame_list(names.pop("frames"))
-    if len(frames) > 1 and not representation.is_multipart:
-        raise InvalidRequestError("Several frames can only be sent as multipart/related.")
-    contents = await services.retrieve.frames(
-        request.partition, parse_path(**names), frames, representation
+    ways = acceptable_frames(
+        request.accept, version=request.version, count=len(frames), preferred=request.preferred
     )
-    return await _response(contents, representation, "")
+    retrieval = await services.retrieve.frames(request.partition, parse_path(**names), frames, ways)
+    representation = retrieval.representation
+    if request.version > 1 and representation.is_multipart:
+        representation = representation.with_type_of_syntax()
+    return await _response(request, retrieval, representation)
 
 
 async def _response(
-    contents: AsyncIterator[Content], representation: Representation, host: str, *, omitted: int = 0
+    request: Request, retrieval: Retrieval, representation: Representation
 ) -> Response:
-    status = HTTPStatus.PARTIAL_CONTENT if omitted else HTTPStatus.OK
+    status = HTTPStatus.PARTIAL_CONTENT if retrieval.omitted else HTTPStatus.OK
     headers = {"Vary": "Accept"}
-    if omitted:
-        sentence = f"{omitted} instances are not stored in this transfer syntax"
-        headers |= warning_header([sentence], host)
+    if retrieval.omitted:
+        sentence = f"{retrieval.omitted} instances are not stored in this transfer syntax"
+        headers |= warning_header([sentence], request.headers.get("host", ""))
     media_type = representation.media_type
     if not representation.is_multipart:
-        only = await anext(contents)
+        only = await anext(retrieval.contents)
         headers["Content-Length"] = str(only.length)
         type_ = f"{media_type}; transfer-syntax={only.transfer_syntax_uid}"
         return Response(status=status, media_type=type_, body=only.body, headers=headers)
     writer = MultipartWriter()
     return Response(
         status=status,
-        media_type=writer.content_type(media_type),
-        body=writer.write(_parts(contents, media_type)),
+        # v1 does not tell the type of the parts, as the reference does not.
+        media_type=writer.content_type(None if request.version == 1 else media_type),
+        body=writer.write(_parts(retrieval.contents, media_type)),
         headers=headers,
     )
 

@@ -53,7 +53,7 @@ async def search_instances(request: Request, services: Services) -> Response:
 
 
 async def _search(request: Request, services: Services, level: Level) -> Response:
-    accept_dicom_json(request.accept, version=request.version)
+    accept_dicom_json(request.accept, version=request.version, preferred=request.preferred)
     is_v1 = request.version == 1
     query = parse_query(
         request.query,

@@ -6,7 +6,7 @@ import azure.functions as func
 
 from functions.endpoint import DICOM_JSON, DataAction, Request, Response, transaction
 from shared.dicom.json_model import dumps
-from shared.dicom.uid import Uid, parse_uid
+from shared.dicom.uid import parse_uid
 from shared.dicomweb.media_type import accept_dicom_json
 from shared.dicomweb.store_report import StoreResult
 from shared.dicomweb.store_request import instance_bodies
@@ -28,7 +28,7 @@ _STATUS = {
 )
 async def store(request: Request, services: Services) -> Response:
     """Store instances of any study: POST /studies."""
-    return await _store(request, services, None)
+    return await _store(request, services)
 
 
 @transaction(
@@ -41,13 +41,17 @@ async def store(request: Request, services: Services) -> Response:
 )
 async def store_to_study(request: Request, services: Services) -> Response:
     """Store instances of one study: POST /studies/{study}."""
-    return await _store(request, services, parse_uid(request.path["study"]))
+    return await _store(request, services)
 
 
-async def _store(request: Request, services: Services, study: Uid | None) -> Response:
-    accept_dicom_json(request.accept, version=request.version)
+async def _store(request: Request, services: Services) -> Response:
+    accept_dicom_json(request.accept, version=request.version, preferred=request.preferred)
+    study = parse_uid(request.path["study"]) if "study" in request.path else None
     bodies = instance_bodies(
-        request.headers.get("content-type"), request.body, services.store_limits
+        request.headers.get("content-type"),
+        request.body,
+        services.store_limits,
+        version=request.version,
     )
     report = await services.store.store(
         request.partition, bodies, version=request.version, study=study

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from shared.dicom.transfer_syntax import (
     EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
     transfer_syntax,
 )
@@ -182,7 +183,21 @@ class Representation:
             transfer_syntax(stored_syntax_uid).frame_media_type,
         ):
             return False
+        if self.transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
+            # Native pixels are the same bytes, whether the VRs around them are told or not.
+            return stored_syntax_uid in (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
         return self.transfer_syntax_uid in (AS_STORED, stored_syntax_uid)
+
+    def given_from(self, stored_syntax_uid: str) -> "Representation":
+        """The same with the transfer syntax that a frame stored in a syntax is sent in."""
+        if self.transfer_syntax_uid != AS_STORED:
+            return self
+        return replace(self, transfer_syntax_uid=stored_syntax_uid)
+
+    def with_type_of_syntax(self) -> "Representation":
+        """The same with the media type that a frame has in its transfer syntax."""
+        syntax = transfer_syntax(self.transfer_syntax_uid)
+        return replace(self, media_type=syntax.frame_media_type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,26 +286,6 @@ def acceptable_frames(
     if not fitting:
         raise NotAcceptableError("Several frames can only be sent as multipart/related.")
     return fitting
-
-
-def negotiate_instances(
-    accept: Sequence[str] | None, *, version: int, is_instance: bool
-) -> Representation:
-    """The best way to give a study, series or instance.
-
-    Raises:
-        NotAcceptableError: In no way that the client accepts.
-    """
-    return acceptable_instances(accept, version=version, is_instance=is_instance)[0]
-
-
-def negotiate_frames(accept: Sequence[str] | None, *, version: int) -> Representation:
-    """The best way to give a frame.
-
-    Raises:
-        NotAcceptableError: In no way that the client accepts.
-    """
-    return acceptable_frames(accept, version=version)[0]
 
 
 def _negotiate_v1(accept: Sequence[str], offers: Sequence[_Offer]) -> Representation:

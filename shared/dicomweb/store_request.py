@@ -13,9 +13,11 @@ from shared.errors import (
 
 
 def instance_bodies(
-    content_type: str | None, body: AsyncIterator[bytes], limits: MultipartLimits
+    content_type: str | None, body: AsyncIterator[bytes], limits: MultipartLimits, *, version: int
 ) -> AsyncIterator[AsyncIterator[Chunk]]:
     """The bodies of the instances that a request holds, each to be read before the next one.
+
+    v1 takes a single instance only as application/dicom without parameters.
 
     Raises:
         UnsupportedMediaTypeError: The request, or later one of its parts, is of another type than
@@ -25,7 +27,7 @@ def instance_bodies(
         PayloadTooLargeError: Later: a limit is reached.
     """
     media_type = parse_media_type(content_type or "")
-    if media_type.name == DICOM:
+    if media_type.name == DICOM and not (version == 1 and media_type.parameters):
         return _single(body, limits)
     if media_type.name != MULTIPART:
         raise UnsupportedMediaTypeError(
@@ -60,11 +62,25 @@ async def _bounded(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[Chun
 async def _parts(reader: MultipartReader, whole: MediaType) -> AsyncIterator[AsyncIterator[Chunk]]:
     default = whole.parameters.get("type")
     async for part in reader:
+        body = part.body if part.headers else await _begun(part.body)
+        if body is None:
+            continue  # No part: some clients frame an empty body so.
         if _type_of(part.headers, default) != DICOM:
             raise UnsupportedMediaTypeError("Every part must be application/dicom.")
         # Only the first part may leave its type to that of the whole.
         default = None
-        yield part.body
+        yield body
+
+
+async def _begun(body: AsyncIterator[Chunk]) -> AsyncIterator[Chunk] | None:
+    first = await anext(body, None)
+    return None if first is None else _chain(first, body)
+
+
+async def _chain(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _type_of(headers: Mapping[str, str], default: str | None) -> str:

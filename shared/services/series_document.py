@@ -70,8 +70,14 @@ class SeriesDocuments:
                 lines = _only(lines, frozenset(uid.encode() for uid in uids))
             async for block in lines:
                 yield block
-        async for line in read_ahead(_each(added), self._line, depth=_READS_AT_ONCE):
-            yield line
+        read = read_ahead(_each(added), self._line, depth=_READS_AT_ONCE)
+        async for instance, line in read:
+            if line is not None:
+                yield line
+            elif instance.path.instance in await self._index.series_member_uids(
+                series, series.revision
+            ):
+                raise BlobNotFoundError("The metadata of an instance is missing.")
 
     async def _stored_lines(self, series_key: int, revision: int) -> AsyncIterator[bytes]:
         content = self._blobs.stream(series_document_blob(series_key, revision))
@@ -84,12 +90,12 @@ class SeriesDocuments:
             else:
                 rest += block
 
-    async def _line(self, instance: StoredInstance) -> bytes:
+    async def _line(self, instance: StoredInstance) -> tuple[StoredInstance, bytes | None]:
         try:
             content = await self._blobs.get(metadata_blob(instance.file.blob_id))
         except BlobNotFoundError:
-            return b""  # Deleted, and cleaned up, while it was listed.
-        return document_of(content) + b"\n"
+            return instance, None  # Deleted, and cleaned up, while it was listed.
+        return instance, document_of(content) + b"\n"
 
 
 def _is_due(series: SeriesState, added: int) -> bool:

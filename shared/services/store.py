@@ -94,6 +94,7 @@ class _Request:
         self._writing: list[asyncio.Task[None]] = []
         self._waiting: list[_Waiting] = []
         self._waiting_since = 0.0
+        self._committed: set[str] = set()
 
     async def take(self, body: Body) -> None:
         """Read one instance to its end; a small one is written while the next one is read."""
@@ -121,8 +122,7 @@ class _Request:
 
     async def abandon(self) -> None:
         """Remove the blobs that no commit was attempted for."""
-        for task in self._writing:
-            task.cancel()
+        # Small writes end soon, and cannot be called back: what they wrote is known afterwards.
         await asyncio.gather(*self._writing, return_exceptions=True)
         await self._remove([written for _, written in self._waiting])
 
@@ -193,10 +193,23 @@ class _Request:
             return
         unused = []
         for (number, written), outcome in zip(batch, outcomes, strict=True):
-            self._outcomes[number] = _outcome(written, outcome, self._version)
+            self._outcomes[number] = self._outcome(written, outcome)
             if isinstance(outcome, AlreadyStored):
                 unused.append(written)
+            else:
+                self._committed.add(written.instance.file.blob_id)
         await self._remove(unused)
+
+    def _outcome(self, written: WrittenInstance, outcome: CommitOutcome) -> StoreOutcome:
+        if isinstance(outcome, AlreadyStored) and not self._is_retry(written, outcome):
+            path = written.instance.path
+            return Failed(FailureReason.ALREADY_STORED, path, _sop_class_uid(written.header))
+        return _stored(written)
+
+    def _is_retry(self, written: WrittenInstance, outcome: AlreadyStored) -> bool:
+        """Whether the very same file was stored by an earlier request; v1 does not forgive that."""
+        is_same = outcome.sha256 == written.instance.file.sha256
+        return self._version > 1 and is_same and outcome.blob_id not in self._committed
 
     async def _without_stale(self, batch: Sequence[_Waiting]) -> Sequence[_Waiting]:
         """Leave out what took so long that the sweeper might be about to remove its blobs."""
@@ -237,19 +250,15 @@ def _refused(result: RefusedInstance) -> Failed:
     )
 
 
-def _outcome(written: WrittenInstance, outcome: CommitOutcome, version: int) -> StoreOutcome:
-    path, file = written.instance.path, written.instance.file
-    sop_class_uid = _sop_class_uid(written.header) or ""
-    is_retry = version > 1 and isinstance(outcome, AlreadyStored) and outcome.sha256 == file.sha256
-    if isinstance(outcome, AlreadyStored) and not is_retry:
-        return Failed(FailureReason.ALREADY_STORED, path, sop_class_uid)
+def _stored(written: WrittenInstance) -> Stored:
     problems = written.verdict.warnings
     warning = None
-    if transfer_syntax(file.transfer_syntax_uid).is_implicit:
+    if transfer_syntax(written.instance.file.transfer_syntax_uid).is_implicit:
         warning = WarningReason.IMPLICIT_VR
     elif problems:
         warning = WarningReason.ATTRIBUTES
-    return Stored(path, sop_class_uid, warning, problems)
+    sop_class_uid = _sop_class_uid(written.header) or ""
+    return Stored(written.instance.path, sop_class_uid, warning, problems)
 
 
 def _sop_class_uid(header: Header) -> str | None:

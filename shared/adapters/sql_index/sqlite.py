@@ -37,6 +37,7 @@ def reader_engine(url: str | URL, *, connections: int) -> Engine:
         pool_size=connections,
         max_overflow=0,
         connect_args={"check_same_thread": False, "cached_statements": 256},
+        hide_parameters=True,  # An error that is logged must not tell of patients.
     )
     _prepare(engine, "BEGIN", _READER_PRAGMAS)
     return engine
@@ -55,6 +56,7 @@ def writer_engine(url: str | URL, *, sync: bool) -> Engine:
         pool_size=1,
         max_overflow=0,
         connect_args={"check_same_thread": False, "cached_statements": 256},
+        hide_parameters=True,  # An error that is logged must not tell of patients.
     )
     synchronous = "synchronous = FULL" if sync else "synchronous = OFF"
     _prepare(engine, "BEGIN IMMEDIATE", (*_WRITER_PRAGMAS, synchronous))

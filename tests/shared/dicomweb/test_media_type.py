@@ -11,14 +11,14 @@ from shared.dicomweb.media_type import (
     accept_dicom_json,
     acceptable_frames,
     acceptable_instances,
-    negotiate_frames,
-    negotiate_instances,
     parse_accept,
     parse_media_type,
 )
 from shared.errors import InvalidRequestError, NotAcceptableError, UnsupportedMediaTypeError
 
+IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 RLE = "1.2.840.10008.1.2.5"
@@ -33,6 +33,16 @@ def single(media_type: str, syntax: str = EXPLICIT) -> Representation:
 
 def multipart(media_type: str, syntax: str = EXPLICIT) -> Representation:
     return Representation(media_type, is_multipart=True, transfer_syntax_uid=syntax)
+
+
+def best_of_instances(
+    accept: list[str] | None, *, version: int, is_instance: bool
+) -> Representation:
+    return acceptable_instances(accept, version=version, is_instance=is_instance)[0]
+
+
+def best_of_frames(accept: list[str] | None, *, version: int) -> Representation:
+    return acceptable_frames(accept, version=version)[0]
 
 
 # --- media types --------------------------------------------------------------------------------
@@ -224,7 +234,7 @@ def test_v2_takes_the_accept_query_parameter() -> None:
 def test_v1_gives_instances_in_parts(
     accept: str, expected: Representation, *, is_instance: bool
 ) -> None:
-    assert negotiate_instances([accept], version=1, is_instance=is_instance) == expected
+    assert best_of_instances([accept], version=1, is_instance=is_instance) == expected
 
 
 @pytest.mark.parametrize(
@@ -238,9 +248,9 @@ def test_v1_gives_instances_in_parts(
     ],
 )
 def test_v1_gives_one_instance_alone(accept: str, expected: Representation) -> None:
-    assert negotiate_instances([accept], version=1, is_instance=True) == expected
+    assert best_of_instances([accept], version=1, is_instance=True) == expected
     with pytest.raises(NotAcceptableError):
-        negotiate_instances([accept], version=1, is_instance=False)
+        best_of_instances([accept], version=1, is_instance=False)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +267,7 @@ def test_v1_gives_one_instance_alone(accept: str, expected: Representation) -> N
 )
 def test_v1_gives_instances_in_no_other_way(accept: list[str] | None) -> None:
     with pytest.raises(NotAcceptableError):
-        negotiate_instances(accept, version=1, is_instance=True)
+        best_of_instances(accept, version=1, is_instance=True)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +287,7 @@ def test_v1_gives_instances_in_no_other_way(accept: list[str] | None) -> None:
     ],
 )
 def test_v1_gives_frames(accept: str, expected: Representation) -> None:
-    assert negotiate_frames([accept], version=1) == expected
+    assert best_of_frames([accept], version=1) == expected
 
 
 @pytest.mark.parametrize(
@@ -294,31 +304,29 @@ def test_v1_gives_frames(accept: str, expected: Representation) -> None:
 )
 def test_v1_gives_frames_in_no_other_way(accept: str) -> None:
     with pytest.raises(NotAcceptableError):
-        negotiate_frames([accept], version=1)
+        best_of_frames([accept], version=1)
 
 
 def test_v1_takes_a_header_that_begins_with_multipart_for_multipart_throughout() -> None:
     merged = f'{PARTS}; type="image/gif", {DICOM}; transfer-syntax=*'
-    assert negotiate_instances([merged], version=1, is_instance=False) == multipart(
-        DICOM, AS_STORED
-    )
+    assert best_of_instances([merged], version=1, is_instance=False) == multipart(DICOM, AS_STORED)
     with pytest.raises(NotAcceptableError):
-        negotiate_instances(merged.split(","), version=1, is_instance=False)
+        best_of_instances(merged.split(","), version=1, is_instance=False)
 
 
 def test_v1_takes_the_best_quality_of_all_header_lines() -> None:
     accept = [f"{DICOM}; q=0.5", f"{DICOM}; transfer-syntax={JPEG_2000}; q=0.6"]
-    assert negotiate_instances(accept, version=1, is_instance=True) == single(DICOM, JPEG_2000)
+    assert best_of_instances(accept, version=1, is_instance=True) == single(DICOM, JPEG_2000)
 
 
 def test_v1_prefers_what_is_stored_among_equals() -> None:
     accept = [f"{DICOM}, {DICOM}; transfer-syntax={JPEG_2000}, {DICOM}; transfer-syntax=*"]
-    assert negotiate_instances(accept, version=1, is_instance=True) == single(DICOM, AS_STORED)
+    assert best_of_instances(accept, version=1, is_instance=True) == single(DICOM, AS_STORED)
 
 
 def test_v1_does_not_prefer_what_is_stored_at_lower_quality() -> None:
     accept = [f"{DICOM}, {DICOM}; transfer-syntax=*; q=0.9"]
-    assert negotiate_instances(accept, version=1, is_instance=True) == single(DICOM)
+    assert best_of_instances(accept, version=1, is_instance=True) == single(DICOM)
 
 
 def test_v1_refuses_several_frames_without_parts() -> None:
@@ -352,7 +360,7 @@ def test_v2_gives_what_is_stored_in_parts_where_no_wish_is_made(accept: list[str
 )
 def test_v2_gives_instances_in_parts(accept: str, expected: Representation) -> None:
     for is_instance in (False, True):
-        assert negotiate_instances([accept], version=2, is_instance=is_instance) == expected
+        assert best_of_instances([accept], version=2, is_instance=is_instance) == expected
 
 
 @pytest.mark.parametrize(
@@ -364,9 +372,9 @@ def test_v2_gives_instances_in_parts(accept: str, expected: Representation) -> N
     ],
 )
 def test_v2_gives_one_instance_alone(accept: str, expected: Representation) -> None:
-    assert negotiate_instances([accept], version=2, is_instance=True) == expected
+    assert best_of_instances([accept], version=2, is_instance=True) == expected
     with pytest.raises(NotAcceptableError):
-        negotiate_instances([accept], version=2, is_instance=False)
+        best_of_instances([accept], version=2, is_instance=False)
 
 
 @pytest.mark.parametrize(
@@ -375,7 +383,7 @@ def test_v2_gives_one_instance_alone(accept: str, expected: Representation) -> N
 )
 def test_v2_gives_instances_in_no_other_way(accept: str) -> None:
     with pytest.raises(NotAcceptableError):
-        negotiate_instances([accept], version=2, is_instance=True)
+        best_of_instances([accept], version=2, is_instance=True)
 
 
 def test_v2_names_every_way_that_a_client_takes_best_first() -> None:
@@ -434,3 +442,15 @@ def test_v2_gives_several_frames_only_in_parts() -> None:
     assert acceptable_frames(accept, version=2, count=2) == (multipart(OCTETS),)
     with pytest.raises(NotAcceptableError):
         acceptable_frames([OCTETS], version=2, count=2)
+
+
+def test_native_frames_of_implicit_vr_are_given_as_explicit() -> None:
+    (way,) = acceptable_frames([OCTETS], version=1)
+    assert way.is_given_in(IMPLICIT)
+    assert not way.is_given_in(BIG_ENDIAN)
+
+
+def test_what_is_stored_is_given_under_its_own_syntax_and_media_type() -> None:
+    given = multipart(OCTETS, AS_STORED).given_from(JPEG_BASELINE)
+    assert given == multipart(OCTETS, JPEG_BASELINE)
+    assert given.with_type_of_syntax() == multipart("image/jpeg", JPEG_BASELINE)

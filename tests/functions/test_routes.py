@@ -1,0 +1,109 @@
+import re
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from functions.endpoint import DATA_ACTIONS, VERSIONS
+from tests.archive import http_functions, router
+
+CONFORMANCE = Path(__file__).parents[2] / "docs" / "conformance.md"
+VALUES = {"study": "1.2.3", "series": "1.2.3.4", "instance": "1.2.3.4.5", "frames": "1,2"}
+PARTITIONS = ("p", "studies", "Microsoft.Default")
+
+
+def concrete_paths(template: str) -> list[str]:
+    paths = []
+    for version in VERSIONS if "{version}" in template else ("",):
+        for partition in PARTITIONS if "{partition}" in template else ("",):
+            values = {**VALUES, "version": version, "partition": partition}
+            paths.append("/" + re.sub(r"\{(\w+)\}", lambda name: values[name[1]], template))  # noqa: B023
+    return paths
+
+
+REGISTERED = [
+    (name, method, path)
+    for name, (route, _) in http_functions().items()
+    for method in sorted(route.methods)
+    for path in concrete_paths(route.template)
+]
+
+
+@pytest.mark.parametrize(("name", "method", "path"), REGISTERED)
+def test_every_path_reaches_its_own_function(name: str, method: str, path: str) -> None:
+    found = router().find(method, path)
+    assert found is not None
+    assert found.function == name
+
+
+def overlap(first: str, second: str) -> bool:
+    """Whether some path fits both templates."""
+    pairs = zip(first.split("/"), second.split("/"), strict=False)
+    return first.count("/") == second.count("/") and all(
+        "{" in a or "{" in b or a.lower() == b.lower() for a, b in pairs
+    )
+
+
+def literals(template: str) -> int:
+    return sum("{" not in segment for segment in template.split("/"))
+
+
+def test_where_two_routes_overlap_the_more_specific_one_is_tried_first() -> None:
+    routes = sorted((route for route, _ in http_functions().values()), key=lambda r: r.function)
+    wrong = [
+        (first.function, second.function)
+        for first, second in combinations(routes, 2)
+        if first.methods & second.methods
+        and overlap(first.template, second.template)
+        and literals(first.template) <= literals(second.template)
+    ]
+    assert wrong == []
+
+
+def test_every_http_function_demands_a_data_action() -> None:
+    assert DATA_ACTIONS.keys() == http_functions().keys()
+
+
+def test_get_also_answers_head() -> None:
+    for route, _ in http_functions().values():
+        assert ("GET" in route.methods) == ("HEAD" in route.methods), route.function
+
+
+def test_every_versioned_route_also_lies_below_a_partition() -> None:
+    routes = {name: route for name, (route, _) in http_functions().items()}
+    for name, route in routes.items():
+        if route.template.startswith("{version}/") and not name.endswith("_in_partition"):
+            other = routes[f"{name}_in_partition"]
+            assert other.template == route.template.replace(
+                "{version}/", "{version}/partitions/{partition}/", 1
+            )
+            assert other.methods == route.methods
+
+
+def test_the_conformance_statement_lists_the_registered_routes() -> None:
+    rows = re.findall(
+        r"^\| ([A-Z]+) \| `([^`]+)` \| `(\w+)` \| (\w+) \|$", CONFORMANCE.read_text(), re.MULTILINE
+    )
+    registered = [
+        (method, "/" + route.template.removeprefix("{version}/"), name, DATA_ACTIONS[name].value)
+        for name, (route, _) in http_functions().items()
+        if route.template.startswith("{version}/") and not name.endswith("_in_partition")
+        for method in route.methods - {"HEAD"}
+    ]
+    assert sorted(rows) == sorted(registered)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/studies"),
+        ("GET", "/v2"),
+        ("GET", "/v2/nothing"),
+        ("PUT", "/v2/studies/1.2"),
+        ("GET", "/v2/studies/1.2/instances/1.2.3"),
+        ("GET", "/v2/partitions/studies"),
+        ("POST", "/v2/series"),
+    ],
+)
+def test_what_no_function_serves_reaches_none(method: str, path: str) -> None:
+    assert router().find(method, path) is None
