@@ -1,1 +1,1 @@
-"""The benchmark: this server beside Orthanc, by the same requests."""
+"""Measures the server at work, side by side with Orthanc where that is installed."""
