@@ -31,6 +31,10 @@ _WRITE_BUFFER_BYTES = 4_194_304
 _COALESCE_BYTES = 65_536
 _LISTED_AT_ONCE = 1000
 _STAGING = "staging/"
+_MISSING = (NotFoundError, FileNotFoundError)
+"""obstore documents the first, and raises the second."""
+_MISSING = (NotFoundError, FileNotFoundError)
+"""What obstore raises where there is no such blob: the second, whatever it documents."""
 
 
 class ObstoreBlobs:
@@ -63,6 +67,7 @@ class ObstoreBlobs:
 
     async def put_stream(self, name: str, chunks: AsyncIterator[Buffer]) -> int:
         """See BlobStore."""
+        _checked(name)
         # Written aside first: a write cut short must not show, and a name is taken only once.
         staged = f"{_STAGING}{uuid4().hex}"
         writer = obstore.open_writer(
@@ -73,7 +78,7 @@ class ObstoreBlobs:
             length += sum(memoryview(chunk).nbytes for chunk in batch)
             await self._run(_write_all, writer, batch)
         # Until here the staged file goes with the writer; a kill leaves it to remove_leftovers.
-        await self._run(self._publish, writer, staged, _checked(name))
+        await self._run(self._publish, writer, staged, name)
         return length
 
     def _publish(self, writer: "WritableFile", staged: str, name: str) -> None:
@@ -129,7 +134,7 @@ class ObstoreBlobs:
 
     def _delete(self, names: Sequence[str]) -> None:
         for name in names:
-            with suppress(NotFoundError):
+            with suppress(*_MISSING):
                 obstore.delete(self._store, name)
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
@@ -177,12 +182,17 @@ class _Folder:
         file = self._path / name
         _sync(file)
         _sync(file.parent)
-        folder = file.parent
         # A folder that this process has not seen may be new: its name lies in the one above it.
-        while folder != self._path and folder not in self._known:
-            self._known.add(folder)
+        new = [folder for folder in self._below(file.parent) if folder not in self._known]
+        for folder in new:
+            _sync(folder.parent)
+        # Only now, as whoever finds a folder here relies on its name being on the disk.
+        self._known.update(new)
+
+    def _below(self, folder: Path) -> Iterator[Path]:
+        while folder != self._path:
+            yield folder
             folder = folder.parent
-            _sync(folder)
 
     def remove_leftovers(self, older_than: timedelta) -> int:
         """Remove staged files, and what obstore leaves under `name#number` when it is killed."""
@@ -229,7 +239,8 @@ def _shares(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _checked(name: str) -> str:
-    if any(part in ("", ".", "..") for part in name.split("/")):
+    # A "#" marks the files of writes under way, which listings leave out.
+    if "#" in name or any(part in ("", ".", "..") for part in name.split("/")):
         raise ValueError(name)
     return name
 
@@ -240,7 +251,7 @@ def _translated() -> Iterator[None]:
         yield
     except AlreadyExistsError as error:
         raise BlobExistsError("A blob of this name exists.") from error
-    except NotFoundError as error:
+    except _MISSING as error:
         raise BlobNotFoundError("There is no such blob.") from error
     except (BaseError, OSError) as error:
         raise StoreUnavailableError("Blob storage does not answer.") from error

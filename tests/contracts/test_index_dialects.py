@@ -71,8 +71,5 @@ def test_searches_compile(
 def test_a_full_batch_is_found_within_the_parameters_that_azure_sql_takes() -> None:
     uids = [str(number) for number in range(ROWS_AT_ONCE)]
     batch = {"partition_key": 1, "study_uids": uids, "series_uids": uids, "instance_uids": uids}
-    dialect = mssql.dialect()  # type: ignore[no-untyped-call]
-    compiled = FIND.params(batch).compile(
-        dialect=dialect, compile_kwargs={"render_postcompile": True}
-    )
-    assert 3 * ROWS_AT_ONCE < len(compiled.params) <= 2099
+    compiled = FIND.compile(dialect=mssql.dialect())  # type: ignore[no-untyped-call]
+    assert 3 * ROWS_AT_ONCE < len(compiled.construct_expanded_state(batch).parameters) <= 2099
