@@ -52,7 +52,7 @@ def http_functions() -> dict[str, tuple[Route, Callable[..., Any]]]:
     for function in app.get_functions():
         trigger: Any = function.get_trigger()
         if trigger.get_binding_name() == "httpTrigger":
-            name = function.get_function_name()
+            name = str(function.get_function_name())
             methods = frozenset(str(getattr(method, "value", method)) for method in trigger.methods)
             found[name] = Route(name, trigger.route, methods), function.get_user_function()
     return found
