@@ -25,8 +25,9 @@ class LocalSecrets:
 
     async def get(self, name: str) -> str | None:
         """See Secrets."""
+        _checked(name)
         secrets = await asyncio.to_thread(self._read)
-        return secrets.get(_checked(name))
+        return secrets.get(name)
 
     async def set(self, name: str, value: str) -> None:
         """See Secrets."""
@@ -38,12 +39,11 @@ class LocalSecrets:
 
     def _read(self) -> dict[str, str]:
         try:
-            secrets: dict[str, str] = orjson.loads(self._file.read_bytes())
+            return _parsed(self._file.read_bytes())
         except FileNotFoundError:
             return {}
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise StoreUnavailableError("The secrets cannot be read.") from error
-        return secrets
 
     def _change(self, name: str, value: str | None) -> None:
         with self._locked():
@@ -86,3 +86,10 @@ def _checked(name: str) -> str:
     if not _NAME.match(name):
         raise ValueError("a secret's name has letters, digits and dashes only")
     return name
+
+
+def _parsed(content: bytes) -> dict[str, str]:
+    secrets = orjson.loads(content)
+    if not isinstance(secrets, dict) or not all(isinstance(v, str) for v in secrets.values()):
+        raise ValueError("the secrets are not a JSON object of texts")
+    return secrets
