@@ -14,6 +14,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shared.errors import StoreUnavailableError
 
+
+class OutcomeUnknownError(StoreUnavailableError):
+    """Everything was done, and the commit did not answer: it may have taken effect."""
+
+
 _OUR_MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 

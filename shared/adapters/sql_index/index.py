@@ -13,6 +13,7 @@ from shared.adapters.sql_index import (
 from shared.adapters.sql_index.commit import commit_all
 from shared.adapters.sql_index.database import Database, check_schema
 from shared.adapters.sql_index.delete import delete_at
+from shared.adapters.sql_index.errors import OutcomeUnknownError
 from shared.adapters.sql_index.search import search
 from shared.dicom.resource import ResourcePath
 from shared.dicom.uid import Uid
@@ -64,7 +65,12 @@ class SqlIndex(Index):
         """See Index."""
         if not instances:
             return []
-        return await self.database.write_together(commit_all, (partition.key, instances))
+        argument = (partition.key, instances)
+        try:
+            return await self.database.write_together(commit_all, argument)
+        except OutcomeUnknownError:
+            # What did take effect is found by its blob_id, and counts as committed.
+            return await self.database.write_together(commit_all, argument)
 
     async def instances(
         self, partition: Partition, path: ResourcePath

@@ -12,10 +12,11 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RootTransaction
 
-from shared.adapters.sql_index.errors import translated_errors
+from shared.adapters.sql_index.errors import OutcomeUnknownError, translated_errors
 from shared.adapters.sql_index.sqlite import WriteLock, is_in_transaction
+from shared.errors import StoreUnavailableError
 
 type Job[T] = Callable[[Connection], T]
 
@@ -75,7 +76,8 @@ class Writer:
         A job whose waiter is cancelled still runs.
 
         Raises:
-            StoreUnavailableError: Nothing of it is committed, or that is unknown.
+            OutcomeUnknownError: The commit did not answer; it may have taken effect.
+            StoreUnavailableError: Nothing of it is committed.
         """
         return await self.run_together(lambda connection, _: [job(connection)], None)
 
@@ -112,13 +114,23 @@ class Writer:
         if not jobs:
             return
         try:
-            with translated_errors(), self._lock.held(), self._engine.begin() as connection:
+            with translated_errors(), self._lock.held(), self._engine.connect() as connection:
+                transaction = connection.begin()
                 for _, group in groupby(jobs, key=lambda waiting: waiting.job):
                     _attempt(connection, list(group))
+                _commit(transaction)
         except Exception as error:  # noqa: BLE001 - it is raised where the jobs are waited for
             for waiting in jobs:
                 waiting.error = error
             self._engine.dispose()  # Whatever is wrong with the connection, the next is a new one.
+
+
+def _commit(transaction: RootTransaction) -> None:
+    try:
+        with translated_errors():
+            transaction.commit()
+    except StoreUnavailableError as error:
+        raise OutcomeUnknownError(error.message) from error
 
 
 def _attempt(connection: Connection, group: Sequence[_Waiting]) -> None:
