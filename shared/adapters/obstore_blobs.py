@@ -33,8 +33,6 @@ _LISTED_AT_ONCE = 1000
 _STAGING = "staging/"
 _MISSING = (NotFoundError, FileNotFoundError)
 """obstore documents the first, and raises the second."""
-_MISSING = (NotFoundError, FileNotFoundError)
-"""What obstore raises where there is no such blob: the second, whatever it documents."""
 
 
 class ObstoreBlobs:
