@@ -32,21 +32,39 @@ _SOP_INSTANCE_UID = re.compile(rb'"00080018":\{"vr":"UI","Value":\["([0-9.]+)')
 class SeriesDocuments:
     """Reads, and when it pays makes, the documents of series."""
 
-    def __init__(self, blobs: BlobStore, index: Index, *, grace: timedelta) -> None:
+    def __init__(
+        self, blobs: BlobStore, index: Index, *, grace: timedelta, quiet: timedelta = _QUIET
+    ) -> None:
+        """Keep documents of series.
+
+        Args:
+            blobs: Where they and the metadata of instances lie.
+            index: Which document is the newest, and what it lacks.
+            grace: How long superseded documents stay.
+            quiet: How long after its last change a series counts as quiet.
+        """
         self._blobs = blobs
         self._index = index
         self._grace = grace
+        self._quiet = quiet
 
     async def lines(self, series: SeriesState) -> AsyncIterator[bytes]:
         """The data sets of a series as JSON, in blocks of whole lines that end in a line feed."""
         added = await self._added(series)
-        if _is_due(series, len(added)):
+        if self._is_due(series, len(added)):
             await self._make(series, added)
             lines = self._stored_lines(series.key, series.revision)
         else:
             lines = self._current_lines(series, added)
         async for block in lines:
             yield block
+
+    def _is_due(self, series: SeriesState, added: int) -> bool:
+        if series.document_revision == series.revision:
+            return False
+        if added >= max(_ADDED_AT_LEAST, _ADDED_SHARE * series.document_count):
+            return True
+        return datetime.now(UTC) - series.changed_at >= self._quiet
 
     async def _added(self, series: SeriesState) -> list[StoredInstance]:
         members = await self._index.series_members(series, series.document_revision or 0)
@@ -96,14 +114,6 @@ class SeriesDocuments:
         except BlobNotFoundError:
             return instance, None  # Deleted, and cleaned up, while it was listed.
         return instance, document_of(content) + b"\n"
-
-
-def _is_due(series: SeriesState, added: int) -> bool:
-    if series.document_revision == series.revision:
-        return False
-    if added >= max(_ADDED_AT_LEAST, _ADDED_SHARE * series.document_count):
-        return True
-    return datetime.now(UTC) - series.changed_at >= _QUIET
 
 
 async def compressed(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,9 +1,20 @@
+from dataclasses import MISSING, fields
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
-from shared.settings import EmptySearchStatus, Partitions, Settings, SettingsError
+from shared.settings import (
+    HOST_BODY_LIMIT,
+    EmptySearchStatus,
+    Partitions,
+    Settings,
+    SettingsError,
+)
+
+EXAMPLE = Path(__file__).parents[2] / "local.settings.example.json"
+OF_THE_HOST = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", HOST_BODY_LIMIT}
 
 
 def test_the_data_directory_is_all_that_must_be_said(tmp_path: Path) -> None:
@@ -47,3 +58,57 @@ def test_the_request_limit_lies_below_that_of_the_host(tmp_path: Path) -> None:
     assert Settings.from_env(env).store_max_request_bytes < 1_000_000
     with pytest.raises(SettingsError, match="STORE_MAX_REQUEST_BYTES"):
         Settings.from_env({**env, "STORE_MAX_REQUEST_BYTES": "1000000"})
+
+
+def test_the_example_names_every_setting_and_no_other() -> None:
+    example = orjson.loads(EXAMPLE.read_bytes())["Values"]
+    assert set(example) - OF_THE_HOST == {setting.name.upper() for setting in fields(Settings)}
+    assert set(example) >= OF_THE_HOST
+
+
+def test_the_example_is_valid_and_says_what_holds_without_it() -> None:
+    example = orjson.loads(EXAMPLE.read_bytes())["Values"]
+    settings = Settings.from_env(example)
+    for setting in fields(Settings):
+        if setting.default is not MISSING and setting.name not in (
+            "store_max_part_bytes",
+            "store_max_request_bytes",
+        ):
+            assert getattr(settings, setting.name) == setting.default, setting.name
+
+
+WRONG = {
+    "EMBEDDED_SYNC": "maybe",
+    "DATA_PARTITIONS": "sometimes",
+    "STORE_MAX_PART_BYTES": "-1",
+    "STORE_MAX_REQUEST_BYTES": "4 GB",
+    "STORE_MAX_PARTS": "0",
+    "BULK_DATA_THRESHOLD_BYTES": "1.5",
+    "SEARCH_MAX_LIMIT_V2": "many",
+    "EMPTY_SEARCH_STATUS_V2": "404",
+    "DELETED_BLOB_GRACE_SECONDS": "-1",
+    "SERIES_DOCUMENT_GRACE_SECONDS": "soon",
+    "ORPHAN_AGE_SECONDS": "1d",
+    "MAX_ORPHANS_PER_RUN": "0",
+    HOST_BODY_LIMIT: "unlimited",
+}
+
+
+def test_a_mistake_in_any_setting_is_named_beside_all_others() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env(WRONG)
+
+    mistakes = str(refused.value).split("; ")
+    named = {mistake.split()[0] for mistake in mistakes}
+    assert named == {setting.name.upper() for setting in fields(Settings)} | {HOST_BODY_LIMIT}
+
+
+@pytest.mark.parametrize(("text", "value"), [("on", True), ("TRUE", True), ("0", False)])
+def test_a_switch_is_read_in_several_forms(tmp_path: Path, text: str, *, value: bool) -> None:
+    settings = Settings.from_env({"DATA_DIRECTORY": str(tmp_path), "EMBEDDED_SYNC": text})
+    assert settings.embedded_sync is value
+
+
+def test_an_empty_setting_is_one_that_is_not_given(tmp_path: Path) -> None:
+    settings = Settings.from_env({"DATA_DIRECTORY": str(tmp_path), "STORE_MAX_PARTS": " "})
+    assert settings == Settings.from_env({"DATA_DIRECTORY": str(tmp_path)})
