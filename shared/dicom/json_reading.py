@@ -34,6 +34,9 @@ from shared.dicom.value_representation import (
 )
 from shared.errors import InvalidInstanceError, InvalidRequestError
 
+KNOWN_VRS = frozenset(CONVERT) | {"SQ"}
+"""The value representations of the Standard."""
+
 _TAG = re.compile(r"[0-9A-Fa-f]{8}\Z")
 _CONTENTS = ("Value", "InlineBinary", "BulkDataURI")
 _PERSON_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
@@ -115,7 +118,7 @@ class _Reading:
         if not isinstance(outside, Mapping):
             raise refused(key, "is not an object")
         vr = outside.get("vr") or _unspoken_vr(tag)
-        if not isinstance(vr, str) or (vr not in CONVERT and vr != "SQ"):
+        if not isinstance(vr, str) or vr not in KNOWN_VRS:
             raise refused(key, "has no value representation of the Standard")
         given = [name for name in _CONTENTS if outside.get(name)]
         if len(given) > 1:
