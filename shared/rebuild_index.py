@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import shutil
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from shared.adapters.obstore_blobs import ObstoreBlobs
@@ -12,9 +14,11 @@ from shared.services.rebuild import Rebuild, Rebuilt
 from shared.wiring import index_url
 
 
-async def rebuild(folder: Path) -> Rebuilt:
-    """Put a new index in the place of the present one, which is kept beside it."""
+async def rebuild(folder: Path) -> tuple[Rebuilt, Path]:
+    """Put a new index in the place of the present one, which is kept in the folder given."""
     new = folder / "rebuilding"
+    if new.exists():  # A rebuild that was cut short.
+        shutil.rmtree(new)
     new.mkdir()
     migrate(index_url(new))
     index = SqlIndex(index_url(new), sync=True)
@@ -22,12 +26,14 @@ async def rebuild(folder: Path) -> Rebuilt:
         rebuilt = await Rebuild(ObstoreBlobs.in_folder(folder), index).run()
     finally:
         await index.close()
+    kept = folder / f"before-rebuild-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    kept.mkdir()
     for file in folder.glob("index.sqlite*"):
-        file.rename(folder / f"before-rebuild-{file.name}")
+        file.rename(kept / file.name)
     for file in new.iterdir():
         file.rename(folder / file.name)
     new.rmdir()
-    return rebuilt
+    return rebuilt, kept
 
 
 def main() -> None:
@@ -37,11 +43,13 @@ def main() -> None:
     folder: Path = parser.parse_args().data.resolve()
     if not folder.is_dir():
         sys.exit(f"no such folder: {folder}")
-    rebuilt = asyncio.run(rebuild(folder))
+    rebuilt, kept = asyncio.run(rebuild(folder))
     sys.stdout.write(
         f"{rebuilt.instances} instances are in the new index, {rebuilt.left_out} were left out; "
-        "the old index is kept as before-rebuild-index.sqlite\n"
+        f"the old index is kept in {kept.name}\n"
     )
+    for name in rebuilt.damaged:
+        sys.stdout.write(f"damaged: {name}\n")
 
 
 if __name__ == "__main__":

@@ -1,60 +1,92 @@
 """Rebuilding an index from blobs alone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import zlib
+from collections.abc import AsyncIterator, Buffer, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import batched
 
 import orjson
 
-from shared.dicom.blob_names import blob_id_of, day_of
+from shared.dicom.blob_names import blob_id_of, day_of, dicom_blob, instance_blobs
 from shared.dicom.searchable import indexed_attributes
-from shared.ports import AlreadyStored, BlobStore, Index, NewInstance
-from shared.services.metadata_file import MetadataFile, unpack
+from shared.errors import InvalidUidError
+from shared.ports import AlreadyStored, BlobInfo, BlobStore, Index, NewInstance
+from shared.services.metadata_file import unpack
 from shared.services.read_ahead import read_ahead
 
 _BATCH_INSTANCES = 256
 _READS_AT_ONCE = 32
+_NAMES_AT_ONCE = 1000
+_FOREVER = datetime.max.replace(tzinfo=UTC)
+_UNREADABLE = (zlib.error, ValueError, LookupError, TypeError, AttributeError, InvalidUidError)
+
+type _Found = tuple[str, NewInstance]
+"""Name of the partition, and the instance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """How many instances were put back, and how many metadata blobs were left out."""
+    """What came of a rebuild.
+
+    Attributes:
+        instances: How many were put back.
+        left_out: How many metadata blobs were not: their instance was deleted, was never wholly
+            written, or has another blob; or they are damaged.
+        damaged: Names of blobs that should be whole and are not; they are kept for repair.
+    """
 
     instances: int
     left_out: int
+    damaged: tuple[str, ...]
 
 
 class Rebuild:
-    """Puts every instance that has a metadata blob, and was not deleted, into an empty index.
+    """Puts every instance whose blobs are whole, and was not deleted, into an empty index.
 
-    The change feed starts anew: it holds one creation for each instance, in the order of storing.
+    The change feed starts anew: it holds one creation for each instance, in the order in which the
+    blob ids were drawn. Where instances of one request contradict each other about their study, it
+    may follow another of them than before, as a request draws several ids at once.
+    Series documents are removed, as the new index would take their names for those of its own.
     """
 
     def __init__(self, blobs: BlobStore, index: Index) -> None:
         self._blobs = blobs
         self._index = index
+        self._files: dict[str, int] = {}
+        self._damaged: list[str] = []
 
     async def run(self) -> Rebuilt:
         """Read all metadata blobs, oldest day first, and add what they describe."""
         deleted = await self._deleted()
+        self._files = {blob.name: blob.length for blob in await self._listed("dicom/", "frames/")}
         found = kept = 0
         for day in await self._metadata_by_day():
             found += len(day)
             living = [day[blob_id] for blob_id in sorted(day.keys() - deleted)]
-            batch: list[MetadataFile] = []
-            async for metadata in read_ahead(_each(living), self._read, depth=_READS_AT_ONCE):
-                batch.append(metadata)
+            batch: list[_Found] = []
+            async for item in read_ahead(_each(living), self._read, depth=_READS_AT_ONCE):
+                if item is not None:
+                    batch.append(item)
                 if len(batch) == _BATCH_INSTANCES:
                     kept += await self._add(batch)
                     batch = []
             kept += await self._add(batch)
-        return Rebuilt(kept, found - kept)
+        await self._remove_series_documents()
+        return Rebuilt(kept, found - kept, tuple(self._damaged))
 
-    async def _deleted(self) -> frozenset[str]:
+    async def _listed(self, *prefixes: str) -> list[BlobInfo]:
+        return [blob for prefix in prefixes async for blob in self._blobs.list(prefix)]
+
+    async def _deleted(self) -> Collection[str]:
         blob_ids: set[str] = set()
-        async for blob in self._blobs.list("tombstones/"):
-            blob_ids.update(orjson.loads(bytes(await self._blobs.get(blob.name)))["blobIds"])
-        return frozenset(blob_ids)
+        for blob in await self._listed("tombstones/"):
+            try:
+                blob_ids.update(orjson.loads(bytes(await self._blobs.get(blob.name)))["blobIds"])
+            except _UNREADABLE:
+                self._damaged.append(blob.name)
+        return blob_ids
 
     async def _metadata_by_day(self) -> Sequence[Mapping[str, str]]:
         """Names of metadata blobs by blob id, a mapping for each day."""
@@ -64,21 +96,49 @@ class Rebuild:
                 days.setdefault(day_of(blob_id), {})[blob_id] = blob.name
         return [days[day] for day in sorted(days)]
 
-    async def _read(self, name: str) -> MetadataFile:
-        return await asyncio.to_thread(unpack, await self._blobs.get(name))
+    async def _read(self, name: str) -> _Found | None:
+        """Read a metadata blob, None when the instance cannot be put back."""
+        blob_id = str(blob_id_of(name))
+        length = self._files.get(dicom_blob(blob_id))
+        if length is None:
+            return None  # The write of its file was cut short.
+        content = await self._blobs.get(name)
+        try:
+            found = await asyncio.to_thread(_unpacked, content)
+        except _UNREADABLE:
+            found = None
+        file = None if found is None else found[1].file
+        if file is None or (file.blob_id, file.length) != (blob_id, length):
+            await self._keep_damaged(name, blob_id)
+            return None
+        needed = instance_blobs(blob_id, has_frames_blob=file.frames == "blob")
+        return found if self._files.keys() >= {*needed} - {name} else None
 
-    async def _add(self, batch: Sequence[MetadataFile]) -> int:
+    async def _keep_damaged(self, name: str, blob_id: str) -> None:
+        self._damaged.append(name)
+        # They have no row: without this the sweeper would remove the file too.
+        names = instance_blobs(blob_id, has_frames_blob=True)
+        await self._index.add_deleted_blobs(names, _FOREVER)
+
+    async def _add(self, batch: Sequence[_Found]) -> int:
         added = 0
-        for name in dict.fromkeys(metadata.partition_name for metadata in batch):
+        for name in dict.fromkeys(name for name, _ in batch):
             partition = await self._index.create_partition(name)
-            instances = [_instance(m) for m in batch if m.partition_name == name]
+            instances = [instance for one, instance in batch if one == name]
             outcomes = await self._index.commit(partition, instances)
             added += sum(not isinstance(outcome, AlreadyStored) for outcome in outcomes)
         return added
 
+    async def _remove_series_documents(self) -> None:
+        names = [blob.name for blob in await self._listed("series-metadata/")]
+        for some in batched(names, _NAMES_AT_ONCE, strict=False):
+            await self._blobs.delete(some)
 
-def _instance(metadata: MetadataFile) -> NewInstance:
-    return NewInstance(metadata.path, metadata.file, indexed_attributes(metadata.document))
+
+def _unpacked(content: Buffer) -> _Found:
+    metadata = unpack(content)
+    attributes = indexed_attributes(metadata.document)
+    return metadata.partition_name, NewInstance(metadata.path, metadata.file, attributes)
 
 
 async def _each(names: Sequence[str]) -> AsyncIterator[str]:
