@@ -5,6 +5,7 @@ No handler sees a type of the trigger; nothing else sets the status of an error.
 
 import logging
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Buffer, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -15,6 +16,7 @@ from urllib.parse import parse_qsl
 import azure.functions as func
 import orjson
 from azurefunctions.extensions.http.fastapi import Request as TriggerRequest
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response as PlainResponse
 from starlette.responses import StreamingResponse
@@ -105,6 +107,8 @@ _EVERY_ANSWER = {
 }
 
 _RETRY_AFTER_SECONDS = "5"
+_INVOCATION_ID = "x-ms-invocation-id"
+_LEAKING_WORKERS = frozenset({"1.3.0"})
 
 
 def transaction(  # noqa: PLR0913
@@ -294,13 +298,32 @@ def _native(response: Response, request: Any) -> PlainResponse:  # noqa: ANN401
         headers["Content-Type"] = response.media_type
     body: Any = response.body
     is_head = request.method == HTTPMethod.HEAD
+    afterwards = BackgroundTask(_forget, request.headers.get(_INVOCATION_ID))
     if isinstance(body, AsyncIterator):
         chunks = _nothing() if is_head else _chunks(body)
-        return StreamingResponse(chunks, response.status, headers)
+        return StreamingResponse(chunks, response.status, headers, background=afterwards)
     content = bytes(body)
     if is_head and content:
         headers["Content-Length"] = str(len(content))
-    return PlainResponse(b"" if is_head else content, response.status, headers)
+    sent = b"" if is_head else content
+    return PlainResponse(sent, response.status, headers, background=afterwards)
+
+
+async def _forget(invocation_id: str | None) -> None:
+    """Drop what the worker keeps of every request it has ever answered.
+
+    Its library does not, up to the version named here; the library is the worker's own, so it is
+    looked for where it is loaded.
+    """
+    worker: Any = sys.modules.get("azure_functions_runtime.http_v2")
+    version: Any = sys.modules.get("azure_functions_runtime.version")
+    if worker is None or version is None or version.VERSION not in _LEAKING_WORKERS:
+        return
+    kept = worker.http_coordinator._context_references
+    entry = kept.get(invocation_id)
+    # Whoever names the invocation of another request must not end that one: it is not answered.
+    if entry and entry.http_response_available_event.is_set() and entry.http_response is None:
+        del kept[invocation_id]
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -1,5 +1,6 @@
 """The app over an archive of its own in a folder: services, and a client without sockets."""
 
+import atexit
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ HOST = "http://archive.test"
 @cache
 def _migrated() -> Path:
     folder = Path(mkdtemp(prefix="schema-"))
+    atexit.register(shutil.rmtree, folder)
     migrate(wiring.index_url(folder))
     return folder / "index.sqlite"
 

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import orjson
 import pytest
+from azure_functions_runtime.http_v2 import http_coordinator
+from azure_functions_runtime.version import VERSION
 from pydicom.config import IGNORE
 from pydicom.dataelem import DataElement
 
@@ -113,6 +115,9 @@ BAD_REQUESTS = [
     ("GET", "/studies/1.", {"Accept": "multipart/related; type=*/*"}, b"", 400, 400),
     ("GET", f"/studies/{LONG_UID}", {"Accept": "multipart/related; type=*/*"}, b"", 400, 400),
     ("GET", "/studies/1.2/series/..%2Fx", {"Accept": "multipart/related"}, b"", 400, 400),
+    ("GET", "/studies/1", {"Accept": "application/dicom; transfer-syntax=*"}, b"", 406, 406),
+    ("GET", "/studies/1", {"Accept": "multipart/related; type=image/jp2"}, b"", 406, 406),
+    ("GET", "/studies/1/series/2", {"Accept": "application/dicom"}, b"", 406, 406),
     ("GET", "/studies/1/series/2/instances/3", {"Accept": "image/png"}, b"", 406, 406),
     (
         "GET",
@@ -373,3 +378,21 @@ async def test_no_log_and_no_error_tells_of_a_patient(
             if record.name.split(".")[0] in {"functions", "shared", "sqlalchemy", "root"}
         ).lower()
     )
+
+
+async def test_the_worker_keeps_nothing_of_a_request_that_was_answered(client: Client) -> None:
+    assert VERSION == "1.3.0"
+    source = image()
+    await client.store("/v2", [part10(source)])
+    for path in ("/v2/studies", f"/v2/studies/{source.StudyInstanceUID}", "/health/check"):
+        http_coordinator.set_http_request(path, object())
+        http_coordinator.set_http_response(path, object())
+        await http_coordinator.await_http_response_async(path)
+        await client.send("GET", path, headers={"x-ms-invocation-id": path})
+        assert path not in http_coordinator._context_references
+
+
+async def test_a_request_that_names_another_one_does_not_end_it(client: Client) -> None:
+    http_coordinator.set_http_request("other", object())
+    await client.send("GET", "/v2/studies", headers={"x-ms-invocation-id": "other"})
+    assert http_coordinator._context_references.pop("other") is not None

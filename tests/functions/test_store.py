@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from shared.dicom.resource import parse_path
-from tests.archive import Client
-from tests.builders import dataset, multipart, part10
+from tests.archive import Client, blobs_in, open_archive
+from tests.builders import dataset, image, multipart, part10
 
 JSON = "application/dicom+json"
 
@@ -159,3 +161,43 @@ async def test_a_padded_study_is_found_with_and_without_its_padding(client: Clie
 
     for study in (padded.strip(), f"{padded.strip()}%20%20"):
         assert (await client.get(f"/v2/studies/{study}/metadata", JSON)).status_code == 200
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_large_files_in_parts_come_back_byte_for_byte(client: Client, version: str) -> None:
+    sources = [image(rows=1024, columns=1024 + n) for n in range(3)]
+    files = [part10(source) for source in sources]
+
+    assert (await client.store(f"/{version}", files)).status_code == 200
+
+    for source, content in zip(sources, files, strict=True):
+        path = parse_path(source.StudyInstanceUID, source.SeriesInstanceUID, source.SOPInstanceUID)
+        answer = await client.get(f"/{version}/{path}", "application/dicom")
+        assert answer.content == content
+
+
+@pytest.mark.parametrize("limit", ["STORE_MAX_PART_BYTES", "STORE_MAX_REQUEST_BYTES"])
+async def test_what_is_too_large_is_refused_with_the_limit_and_leaves_nothing(
+    tmp_path: Path, limit: str
+) -> None:
+    async with open_archive(tmp_path, **{limit: "1500000"}):
+        client = Client()
+        small, large = part10(dataset()), part10(image(rows=1024, columns=1024))
+        single = {"Accept": JSON, "Content-Type": "application/dicom"}
+        answers = [
+            await client.store("/v2", [small, large]),
+            await client.send("POST", "/v1/studies", headers=single, content=large),
+        ]
+        for answer in answers:
+            assert answer.status_code == 413
+            assert "1500000" in answer.json()["error"]["message"]
+        assert blobs_in(tmp_path) == []
+        assert (await client.get("/v2/instances", JSON)).status_code == 204
+        assert (await client.store("/v2", [small])).status_code == 200
+
+
+async def test_more_parts_than_the_limit_are_refused(tmp_path: Path) -> None:
+    async with open_archive(tmp_path, STORE_MAX_PARTS="2"):
+        answer = await Client().store("/v2", [part10(dataset()) for _ in range(3)])
+        assert answer.status_code == 413
+        assert blobs_in(tmp_path) == []
