@@ -10,6 +10,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import httpx
+import orjson
 
 from function_app import app
 from localhost.routes import Route, Router
@@ -113,6 +114,15 @@ class Client:
         body, headers = multipart(files)
         path = f"{root}/studies/{study}".rstrip("/")
         return await self.send("POST", path, headers=headers, content=body)
+
+
+def code_of(content: bytes) -> str:
+    """The code of an error, whose body must have the one shape of the service."""
+    body = orjson.loads(content)
+    assert body.keys() == {"error"}
+    assert body["error"].keys() == {"code", "message"}
+    assert body["error"]["message"].endswith(".")
+    return str(body["error"]["code"])
 
 
 def blobs_in(folder: Path) -> list[str]:
