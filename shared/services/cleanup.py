@@ -1,7 +1,8 @@
 """Removing blobs: those whose time has come, and those that no row names."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 from shared.dicom.blob_names import INSTANCE_KINDS, blob_id_of, time_of
@@ -9,7 +10,6 @@ from shared.ports import BlobStore, Index, StateTable
 
 _DUE_PER_ROUND = 100
 _NAMES_PER_CHECK = 500
-_HASHES = tuple(f"{number:03d}" for number in range(1000))
 
 _log = logging.getLogger(__name__)
 
@@ -46,48 +46,55 @@ class Cleanup:
     async def sweep(self, now: datetime) -> int:
         """Remove blobs older than the orphan age that no row names, and tell how many.
 
-        It goes day by day from where the last run ended. It stops with an alarm when there are
-        more than the limit: an index restored to yesterday makes every newer blob look orphaned.
+        It begins with the day where the last run ended. When there are more than the limit it
+        removes none of them and raises an alarm: an index restored to yesterday makes every newer
+        blob look orphaned.
         """
-        newest = now - self._orphan_age
+        leftovers = await self._blobs.remove_leftovers(self._orphan_age)
+        orphans = await self._remove_orphans(now - self._orphan_age)
+        _log.info("sweeper: %d orphans and %d leftovers removed", orphans, leftovers)
+        return orphans
+
+    async def _remove_orphans(self, newest: datetime) -> int:
         row = await self._state.get("maintenance", "sweeper", "days")
         since = date.min if row is None else date.fromisoformat(str(row.values["swept"]))
-        removed = 0
-        async for day in self._days(since, newest.date()):
-            orphans = await self._orphans(day, newest)
-            if removed + len(orphans) > self._max_orphans:
-                _log.error("sweeper: stopped, %d blobs of one day have no row", len(orphans))
-                return removed
-            await self._blobs.delete(orphans)
-            removed += len(orphans)
-            # The day of the limit is looked at again, as the rest of it comes of age.
-            await self._state.put("maintenance", "sweeper", "days", {"swept": day.isoformat()})
-        leftovers = await self._blobs.remove_leftovers(self._orphan_age)
-        _log.info("sweeper: %d orphans and %d leftovers removed", removed, leftovers)
-        return removed
+        orphans: list[str] = []
+        days = await self._days(since, newest.date())
+        for day in sorted(days):
+            orphans += await self._orphans(days[day], newest)
+            if len(orphans) > self._max_orphans:
+                _log.error("sweeper: stopped, at least %d blobs have no row", len(orphans))
+                return 0
+        await self._blobs.delete(orphans)
+        if days:
+            # The newest day is looked at again, as the rest of it comes of age.
+            swept = max(days).isoformat()
+            await self._state.put("maintenance", "sweeper", "days", {"swept": swept})
+        return len(orphans)
 
-    async def _days(self, since: date, until: date) -> AsyncIterator[date]:
-        days = set()
+    async def _days(self, since: date, until: date) -> Mapping[date, Sequence[str]]:
+        """The prefixes of the blobs of each day."""
+        days: dict[date, list[str]] = {}
         for kind in INSTANCE_KINDS:
             for folder in await self._blobs.list_folders(f"{kind}/"):
                 for name in await self._blobs.list_folders(f"{kind}/{folder}/"):
-                    days.add(datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC).date())
-        for day in sorted(days):
-            if since <= day <= until:
-                yield day
+                    with suppress(ValueError):  # No day, so nothing of ours.
+                        day = datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC).date()
+                        if since <= day <= until:
+                            days.setdefault(day, []).append(f"{kind}/{folder}/{name}/")
+        return days
 
-    async def _orphans(self, day: date, newest: datetime) -> list[str]:
+    async def _orphans(self, prefixes: Sequence[str], newest: datetime) -> list[str]:
         orphans: list[str] = []
         names: dict[str, str] = {}
-        for kind in INSTANCE_KINDS:
-            for folder in _HASHES:
-                async for blob in self._blobs.list(f"{kind}/{folder}/{day:%Y%m%d}/"):
-                    blob_id = blob_id_of(blob.name)
-                    if blob_id is not None and time_of(blob_id) <= newest:
-                        names[blob.name] = blob_id
-                if len(names) >= _NAMES_PER_CHECK:
-                    orphans += await self._without_row(names)
-                    names = {}
+        for prefix in prefixes:
+            async for blob in self._blobs.list(prefix):
+                blob_id = blob_id_of(blob.name)
+                if blob_id is not None and time_of(blob_id) <= newest:
+                    names[blob.name] = blob_id
+            if len(names) >= _NAMES_PER_CHECK:
+                orphans += await self._without_row(names)
+                names = {}
         return orphans + await self._without_row(names)
 
     async def _without_row(self, names: Mapping[str, str]) -> list[str]:
