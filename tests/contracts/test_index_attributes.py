@@ -4,7 +4,10 @@ from datetime import UTC, datetime
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection, select
 
+from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.schema import metadata
 from shared.dicom.json_model import Document, value
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.searchable import tag_of
@@ -131,3 +134,54 @@ async def test_deleting_a_misfiled_instance_leaves_nothing_of_its_patient(
     for name, text in (("PatientID", "2"), ("StudyDescription", "Bob's knee")):
         query = parse_query([(name, text)], Level.STUDY, version=2)
         assert (await index.search(partition, query)).results == []
+
+
+async def test_nothing_of_a_misfiled_instance_stays_in_any_row_of_what_remains(
+    sql_index: SqlIndex, partition: Partition
+) -> None:
+    right = {"PatientID": "1", "PatientName": "Right^Ann"}
+    wrong = {
+        "PatientID": "CANARY",
+        "PatientName": "Canary^Bob",
+        "ReferringPhysicianName": "Canary^Eve",
+    }
+    of_series = {"Modality": "MR", "SeriesDescription": "Canary's knee"}
+    await sql_index.commit(
+        partition,
+        [
+            new_instance(path(1, 1, 1), study=right),
+            new_instance(path(1, 1, 2), study=wrong, series=of_series),
+            new_instance(path(1, 2, 1), study=wrong, series=of_series),
+        ],
+    )
+    assert await _rows_with(sql_index, "canary") >= {
+        "person_name_word",
+        "series",
+        "series_attributes",
+        "study",
+        "study_attributes",
+    }
+    for misfiled in (path(1, 1, 2), path(1, 2, 1)):
+        await sql_index.delete(partition, misfiled, NOW)
+    assert await _rows_with(sql_index, "canary") == set()
+    [study] = (await sql_index.search(partition, parse_query([], Level.STUDY, version=2))).results
+    assert value(study.computed, tag_of("ModalitiesInStudy")) == "CT"
+    assert value(study.computed, tag_of("NumberOfStudyRelatedSeries")) == 1
+    assert value(study.computed, tag_of("NumberOfStudyRelatedInstances")) == 1
+    for words, results in (("canary", 0), ("ann right", 1)):
+        pairs = [("PatientName", words), ("fuzzymatching", "true")]
+        found = await sql_index.search(partition, parse_query(pairs, Level.STUDY, version=2))
+        assert len(found.results) == results
+
+
+async def _rows_with(sql_index: SqlIndex, text: str) -> set[str]:
+    """The tables that hold a text, in any column of any row."""
+
+    def read(connection: Connection) -> set[str]:
+        return {
+            table.name
+            for table in metadata.tables.values()
+            if text in str(connection.execute(select(table)).all()).casefold()
+        }
+
+    return await sql_index.database.read(read)
