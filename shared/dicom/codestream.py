@@ -31,7 +31,8 @@ _SIZ, _COD, _CAP, _TLM, _SOT = 0xFF51, 0xFF52, 0xFF50, 0xFF55, 0xFF90
 _HIGH_THROUGHPUT = 1 << 17
 _RPCL = 2
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
-_MAX_BOXES = 1000
+# Real headers have some ten of them, or some hundred with a colour profile.
+_MAX_SEGMENTS, _MAX_FILL_BYTES, _MAX_BOXES = 1000, 1000, 1000
 _COLOR = 3
 _BROKEN = "The compressed pixel data is not what its media type says."
 
@@ -90,11 +91,12 @@ def _segments(content: Chunk) -> Iterator[tuple[int, int, int]]:
     if bytes(content[:2]) != b"\xff\xd8":
         raise InvalidInstanceError(_BROKEN)
     at = 2
-    while True:
+    for _ in range(_MAX_SEGMENTS):
+        # Any number of FF may stand before a marker (T.81 B.1.1.2).
         if content[at] != 0xFF:  # noqa: PLR2004
             raise InvalidInstanceError(_BROKEN)
-        while content[at] == 0xFF:  # noqa: PLR2004
-            at += 1
+        start = bytes(content[at : at + _MAX_FILL_BYTES])
+        at += len(start) - len(start.lstrip(b"\xff"))
         (length,) = unpack_from(">H", content, at + 1)
         yield content[at], at + 3, at + 1 + length
         # No segment is shorter than its length field.
@@ -115,6 +117,8 @@ def _jpeg(content: Chunk, media_type: str) -> Codestream:
             # After the components: the predictor of lossless JPEG, the error bound of JPEG-LS.
             parameter = content[start + 1 + 2 * content[start]]
             break
+    else:
+        raise InvalidInstanceError(_BROKEN)
     if frame is None or (frame.process == _JPEG_LS) != (media_type == "image/jls"):
         raise InvalidInstanceError(_BROKEN)
     if not frame.rows or not frame.columns:
@@ -143,24 +147,20 @@ def _frame_header(content: Chunk, marker: int, start: int) -> _Frame:
 
 def _jpeg_syntaxes(process: int, parameter: int) -> tuple[tuple[str, ...], bool]:
     """The transfer syntaxes of a process of JPEG, and whether it is lossy."""
-    match process:
-        case 0xC0:
-            return (JPEG_BASELINE, JPEG_EXTENDED), True
-        case 0xC1:
-            return (JPEG_EXTENDED,), True
-        case 0xC3 if parameter == 1:
-            return (JPEG_LOSSLESS_SV1, JPEG_LOSSLESS), False
-        case 0xC3:
-            return (JPEG_LOSSLESS,), False
-        case 0xF7 if parameter == 0:
-            return (JPEG_LS_LOSSLESS, JPEG_LS_NEAR_LOSSLESS), False
-        case 0xF7:
-            return (JPEG_LS_NEAR_LOSSLESS,), True
-        case _:
-            raise InvalidInstanceError(
-                "Progressive, hierarchical and arithmetic JPEG have no transfer syntax that is "
-                "not retired."
-            )
+    if process == _BASELINE:
+        return (JPEG_BASELINE, JPEG_EXTENDED), True
+    if process == _EXTENDED:
+        return (JPEG_EXTENDED,), True
+    if process == _LOSSLESS:
+        is_first_order = parameter == 1
+        return (JPEG_LOSSLESS_SV1, JPEG_LOSSLESS) if is_first_order else (JPEG_LOSSLESS,), False
+    if process == _JPEG_LS:
+        is_exact = parameter == 0
+        near = (JPEG_LS_NEAR_LOSSLESS,)
+        return (JPEG_LS_LOSSLESS, *near) if is_exact else near, not is_exact
+    raise InvalidInstanceError(
+        "Progressive, hierarchical and arithmetic JPEG have no transfer syntax that is not retired."
+    )
 
 
 def _jpeg_photometric(frame: _Frame, transform: int | None) -> str:
@@ -180,7 +180,7 @@ def _jpeg_2000(content: Chunk, media_type: str) -> Codestream:
     width, height, x_offset, y_offset = unpack_from(">4I", content, 8)
     samples, depth = unpack_from(">HB", content, 40)
     header = _coding(content)
-    if header is None or header.is_high_throughput != (media_type == "image/jphc"):
+    if header.is_high_throughput != (media_type == "image/jphc"):
         raise InvalidInstanceError(_BROKEN)
     rows, columns = height - y_offset, width - x_offset
     if rows <= 0 or columns <= 0:
@@ -203,44 +203,46 @@ def _jpeg_2000(content: Chunk, media_type: str) -> Codestream:
     )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Coding:
-    """What the main header of JPEG 2000 says of how the frame is coded."""
+    """What the main header of JPEG 2000 says of how the frame is coded.
+
+    `is_progressive` means in the order that HTJ2K's RPCL syntax demands, tile lengths included.
+    """
 
     is_reversible: bool
     has_color_transform: bool
-    is_rpcl: bool
-    has_tile_lengths: bool = False
-    is_high_throughput: bool = False
+    is_high_throughput: bool
+    is_progressive: bool
 
 
-def _coding(content: Chunk) -> _Coding | None:
-    at, has_tile_lengths, is_high_throughput = 2, False, False
-    coding: _Coding | None = None
-    while True:
+def _coding(content: Chunk) -> _Coding:
+    positions: dict[int, int] = {}
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
         marker, length = unpack_from(">HH", content, at)
         if marker == _SOT or marker < 0xFF00 or length < 2:  # noqa: PLR2004
             break
-        if marker == _COD:
-            progression, _, transform = unpack_from(">BHB", content, at + 5)
-            wavelet = content[at + 13]
-            coding = _Coding(wavelet == 1, transform == 1, progression == _RPCL)
-        elif marker == _CAP:
-            is_high_throughput = bool(unpack_from(">I", content, at + 4)[0] & _HIGH_THROUGHPUT)
-        elif marker == _TLM:
-            has_tile_lengths = True
+        positions[marker] = at + 4
         at += 2 + length
-    if coding is not None:
-        coding.has_tile_lengths = has_tile_lengths
-        coding.is_high_throughput = is_high_throughput
-    return coding
+    if _COD not in positions or marker != _SOT:
+        raise InvalidInstanceError(_BROKEN)
+    start = positions[_COD]
+    progression, _, transform = unpack_from(">BHB", content, start + 1)
+    capabilities = unpack_from(">I", content, positions[_CAP])[0] if _CAP in positions else 0
+    return _Coding(
+        is_reversible=content[start + 9] == 1,
+        has_color_transform=transform == 1,
+        is_high_throughput=bool(capabilities & _HIGH_THROUGHPUT),
+        is_progressive=progression == _RPCL and _TLM in positions,
+    )
 
 
 def _jpeg_2000_syntaxes(coding: _Coding, media_type: str) -> tuple[str, ...]:
     match media_type:
         case "image/jphc":
             lossless: tuple[str, ...] = (HTJ2K_LOSSLESS,)
-            if coding.is_rpcl and coding.has_tile_lengths:
+            if coding.is_progressive:
                 lossless = (HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL)
             lossy = HTJ2K
         case "image/jpx":

@@ -35,7 +35,7 @@ from shared.dicom.transfer_syntax import (
 )
 from shared.dicom.uid import parse_uid
 from shared.dicom.value_representation import TEXT_VRS, UNIT_LENGTHS, Document, Element
-from shared.errors import InvalidUidError
+from shared.errors import InvalidInstanceError, InvalidUidError
 
 __all__ = ["BulkPart", "Chunk", "ComposedFile", "bulk_references", "compose"]
 
@@ -119,6 +119,10 @@ def compose(metadata: Mapping[str, Any], bulk: Bulk, limits: Limits | None = Non
             part is missing, or the pixel data is not what the metadata or its media type says.
     """
     document = document_of(metadata, limits)
+    references = [*bulk_references(document)]
+    # A file is never longer than the request it came in.
+    if len(set(references)) < len(references):
+        raise InvalidInstanceError("Several attributes refer to the same bulk data.")
     document[SPECIFIC_CHARACTER_SET] = UTF_8
     image = _image(document, bulk)
     syntax_uid = image.transfer_syntax_uid if image else EXPLICIT_VR_LITTLE_ENDIAN
@@ -264,15 +268,11 @@ def _encode_meta(encoder: DataSetEncoder, document: Document, syntax_uid: str) -
         "00020012": {"vr": "UI", "Value": [IMPLEMENTATION_CLASS_UID]},
         "00020013": {"vr": "SH", "Value": [IMPLEMENTATION_VERSION_NAME]},
     }
-    group = DataSetEncoder(_nothing_is_by_reference)
+    group = DataSetEncoder(_Parts({}).value)
     group.data_set(elements)
     encoded = b"".join(group.chunks())
     encoder.value("00020000", "UL", pack("<I", len(encoded)))
     encoder.raw(encoded)
-
-
-def _nothing_is_by_reference(key: str, _: Element) -> Chunk:
-    raise refused(key, "cannot be given by reference")
 
 
 def _uid_of(document: Document, key: str) -> str:

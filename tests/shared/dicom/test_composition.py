@@ -1,5 +1,6 @@
 import contextlib
 import io
+import mmap
 import zlib
 from array import array
 from collections.abc import Sequence
@@ -197,7 +198,7 @@ def test_pydicom_reads_what_is_composed(name: str) -> None:
 
 
 @given(file=data_sets.files())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_document_is_encoded_as_it_reads(file: tuple[bytes, Document]) -> None:
     document = {tag: e for tag, e in image().items() if tag.startswith("0008")} | file[1]
     document["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
@@ -334,9 +335,14 @@ def test_loss_by_the_coding_is_told() -> None:
 
 def test_the_codestream_is_taken_out_of_a_jp2_file() -> None:
     document, (part,) = frames_of(JPEG_2000)
-    boxes = b"\0\0\0\x0cjP  \r\n\x87\n" + pack(">I4s4s", 12, b"ftyp", b"jp2 ")
-    for length in (0, 8 + len(part.content)):
-        file = boxes + pack(">I4s", length, b"jp2c") + bytes(part.content)
+    boxes = JP2 + pack(">I4s4s", 12, b"ftyp", b"jp2 ")
+    length = len(part.content)
+    for box in (
+        pack(">I4s", 0, b"jp2c"),
+        pack(">I4s", 8 + length, b"jp2c"),
+        pack(">I4sQ", 1, b"jp2c", 16 + length),
+    ):
+        file = boxes + box + bytes(part.content)
         header = scan(composed(document, {PIXEL_DATA: [BulkPart("image/jp2", file)]}))
         assert header.document == scan(composed(document, {PIXEL_DATA: [part]})).document
 
@@ -394,7 +400,46 @@ def test_a_value_too_long_for_its_vr_is_written_as_unknown() -> None:
 
 PROGRESSIVE = bytes.fromhex("ffd8 ffc2000b 08 0002 0003 01 01 11 00 ffda0008 01 01 00 00 3f 00")
 BASELINE = PROGRESSIVE.replace(b"\xff\xc2", b"\xff\xc0")
-ENDLESS = bytes.fromhex("ffd8") + bytes.fromhex("ffe00000") * 1000
+SEGMENTS = bytes.fromhex("ffd8") + bytes.fromhex("ffe00002") * 2000
+FILL = bytes.fromhex("ffd8") + b"\xff" * 2000
+
+
+FOUR_COMPONENTS = BASELINE.replace(b"\0\x0b\x08", b"\0\x14\x08").replace(
+    b"\x01\x01\x11\0", b"\x04" + b"\x01\x11\0" * 4
+)
+JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
+
+
+def jpeg_2000(  # noqa: PLR0913 - each is a field of the header
+    *,
+    rows: int = 2,
+    depth: int = 7,
+    samples: int = 1,
+    transform: int = 1,
+    reversible: bool = True,
+    ht: bool = False,
+    without: bytes = b"none",
+) -> bytes:
+    """The main header of a codestream of two rows of three pixels, up to the first tile."""
+    components = bytes([depth, 1, 1]) * samples
+    size = pack(">HHIIIIIIIIH", 38 + len(components), 0, 3, rows, 0, 0, 3, 2, 0, 0, samples)
+    segments = {
+        b"\xff\x51": size + components,
+        b"\xff\x50": pack(">HIH", 8, int(ht) << 17, 0),
+        b"\xff\x52": pack(">HBBHBBBBBB", 12, 0, 2, 1, transform, 0, 4, 4, 0, int(reversible)),
+        b"\xff\x55": pack(">HBBH", 6, 0, 0, 0),
+        b"\xff\x90": pack(">HHIBB", 10, 0, 0, 0, 1),
+    }
+    return b"\xff\x4f" + b"".join(m + s for m, s in segments.items() if m != without)
+
+
+COMMENTS = jpeg_2000(without=b"\xff\x90") + b"\xff\x64\0\2" * 2000
+
+
+def floats() -> Document:
+    document = image()
+    document["7FE00008"] = document.pop(PIXEL_DATA) | {"vr": "OF"}
+    return document
 
 
 def jpeg(content: bytes, syntax: str | None = None) -> Bulk:
@@ -418,11 +463,29 @@ def jpeg(content: bytes, syntax: str | None = None) -> Bulk:
         (image(), {"pixels": [BulkPart("image/png", b"\x89PNG")]}, "media type that is not taken"),
         (image(), {"pixels": [BulkPart("image/jxl", b"\xff\x0a")]}, "media type that is not"),
         (image(), {"pixels": [BulkPart("image/dicom-rle", bytes(64))]}, "not what its media type"),
+        (undescribed(), {"pixels": [BulkPart("image/dicom-rle", bytes(64))]}, r"\(0028,0010\)"),
+        (image(), {"pixels": [BulkPart("image/jp2", jpeg_2000(without=b"\xff\x90"))]}, "ends in"),
         (image(), {"pixels": [BulkPart("image/jls", BASELINE)]}, "not what its media type says"),
         (image(), {"pixels": [BulkPart("image/jp2", BASELINE)]}, "not what its media type says"),
         (image(), jpeg(b"\xff\xd8"), "ends in its header"),
-        (image(), jpeg(ENDLESS), "ends in its header"),
+        (image(), jpeg(SEGMENTS), "not what its media type says"),
+        (image(), jpeg(FILL), "ends in its header"),
+        (image(), {"pixels": [BulkPart("image/jp2", COMMENTS)]}, "not what its media type says"),
         (image(), jpeg(PROGRESSIVE), "Progressive"),
+        (image(), jpeg(BASELINE.replace(b"\0\2\0\3", bytes(4))), "how large it is"),
+        (image(), jpeg(FOUR_COMPONENTS), "other samples"),
+        (image(), {"pixels": [BulkPart("image/jp2", jpeg_2000(depth=16))]}, "other samples"),
+        (image(), {"pixels": [BulkPart("image/jp2", jpeg_2000(rows=0))]}, "how large it is"),
+        (image(), {"pixels": [BulkPart("image/jp2", jpeg_2000()[:49])]}, "ends in its header"),
+        (image(), {"pixels": [BulkPart("image/jp2", jpeg_2000(without=b"\xff\x52"))]}, "not what"),
+        (image(), {"pixels": [BulkPart("image/jphc", jpeg_2000())]}, "not what its media type"),
+        (image(), {"pixels": [BulkPart("image/jp2", JP2 + pack(">I4s", 4, b"free"))]}, "not what"),
+        (
+            image(),
+            {"pixels": [BulkPart("image/jp2", JP2 + pack(">I4s", 8, b"free") * 1000)]},
+            "not",
+        ),
+        (floats(), {"pixels": [BulkPart("image/jp2", b"")]}, r"\(7FE0,0008\) cannot be compressed"),
         (image(), jpeg(BASELINE, "1.2.840.10008.1.2.4.70"), "coded in another way"),
         (image(), jpeg(BASELINE, "1.2.840.10008.1.2.4.80"), "none of its media type"),
         (image(Rows=3), jpeg(BASELINE), r"\(0028,0010\) is not what the pixel data says"),
@@ -442,6 +505,78 @@ def test_what_does_not_fit_together_is_refused_with_its_reason(
         compose(document, bulk)
 
 
+def color(samplings: bytes, *, names: bytes = b"\1\2\3", before: bytes = b"") -> bytes:
+    """A baseline JPEG of three components."""
+    components = b"".join(bytes([name, s, 0]) for name, s in zip(names, samplings, strict=True))
+    frame = b"\xff\xc0" + pack(">HBHHB", 17, 8, 2, 3, 3) + components
+    scan_header = b"\xff\xda" + pack(">HB", 12, 3) + b"\1\0\2\0\3\0" + b"\0\x3f\0"
+    return b"\xff\xd8" + before + frame + scan_header
+
+
+def adobe(transform: int) -> bytes:
+    return b"\xff\xee" + pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, transform)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "frame", "photometric"),
+    [
+        ("image/jpeg", BASELINE, "MONOCHROME2"),
+        ("image/jpeg", color(b"\x11\x11\x11"), "YBR_FULL"),
+        ("image/jpeg", color(b"\x21\x11\x11"), "YBR_FULL_422"),
+        ("image/jpeg", color(b"\x11\x11\x11", names=b"RGB"), "RGB"),
+        ("image/jpeg", color(b"\x11\x11\x11", before=adobe(0)), "RGB"),
+        ("image/jpeg", color(b"\x11\x11\x11", names=b"RGB", before=adobe(1)), "YBR_FULL"),
+        ("image/jp2", jpeg_2000(samples=1), "MONOCHROME2"),
+        ("image/jp2", jpeg_2000(samples=3), "YBR_RCT"),
+        ("image/jp2", jpeg_2000(samples=3, reversible=False), "YBR_ICT"),
+        ("image/jp2", jpeg_2000(samples=3, transform=0), "RGB"),
+    ],
+)
+def test_the_photometric_interpretation_is_that_of_the_codestream(
+    media_type: str, frame: bytes, photometric: str
+) -> None:
+    derived = scan(composed(undescribed(), {"pixels": [BulkPart(media_type, frame)]})).document
+    assert derived["00280004"]["Value"] == [photometric]
+    assert derived["00280002"]["Value"] == [1 if photometric == "MONOCHROME2" else 3]
+    assert ("00280006" in derived) == (photometric != "MONOCHROME2")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "frame", "possible"),
+    [
+        ("image/jp2", jpeg_2000(), [90, 91]),
+        ("image/jp2", jpeg_2000(reversible=False), [91]),
+        ("image/jpx", jpeg_2000(), [92, 93]),
+        ("image/jpx", jpeg_2000(reversible=False), [93]),
+        ("image/jphc", jpeg_2000(ht=True), [201, 202, 203]),
+        ("image/jphc", jpeg_2000(ht=True, without=b"\xff\x55"), [201, 203]),
+        ("image/jphc", jpeg_2000(ht=True, reversible=False), [203]),
+    ],
+)
+def test_a_codestream_is_stored_only_in_the_syntaxes_it_fits(
+    media_type: str, frame: bytes, possible: list[int]
+) -> None:
+    found = []
+    for last in (90, 91, 92, 93, 201, 202, 203):
+        syntax = f"1.2.840.10008.1.2.4.{last}"
+        with contextlib.suppress(InvalidInstanceError):
+            compose(image(), {"pixels": [BulkPart(media_type, frame, syntax)]})
+            found.append(last)
+    assert found == possible
+    default = compose(image(), {"pixels": [BulkPart(media_type, frame)]})
+    assert default.transfer_syntax_uid == f"1.2.840.10008.1.2.4.{possible[0]}"
+
+
+def test_what_is_longer_than_a_length_can_tell_is_refused_untouched() -> None:
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE
+    with mmap.mmap(-1, 2**32, flags=flags) as memory:
+        memory[: len(BASELINE)] = BASELINE
+        with memoryview(memory) as content:
+            for media_type in ("application/octet-stream", "image/jpeg"):
+                with pytest.raises(InvalidInstanceError, match="longer than"):
+                    compose(image(), {"pixels": [BulkPart(media_type, content)]})
+
+
 def test_frames_that_differ_are_refused() -> None:
     other = BASELINE.replace(b"\0\2\0\3", b"\0\3\0\2")
     parts = [*jpeg(BASELINE)["pixels"], *jpeg(other)["pixels"]]
@@ -458,6 +593,7 @@ def test_frames_that_differ_are_refused() -> None:
         ({"vr": "CS", "BulkDataURI": "a"}, BulkPart("text/plain", b"A"), "by reference"),
         ({"vr": "SQ", "BulkDataURI": "a"}, BulkPart("text/plain", b"A"), "by reference"),
         ({"vr": "CS", "Value": ["山"]}, None, "character"),
+        ({"vr": "US", "Value": [1, None]}, None, "value that is none of US"),
     ],
 )
 def test_another_value_that_cannot_be_is_refused(
@@ -476,6 +612,19 @@ def test_one_part_is_one_value() -> None:
         compose(document, {"a": [BulkPart("application/pdf", b"A")] * 2})
 
 
+def test_one_part_is_of_one_attribute() -> None:
+    element = {"vr": "OB", "BulkDataURI": "pixels"}
+    item = {"00091001": element}
+    document = image() | {"00081140": {"vr": "SQ", "Value": [item]}}
+    with pytest.raises(InvalidInstanceError, match="same bulk data"):
+        compose(document, octets(bytes(6)))
+
+
+def test_fill_bytes_before_a_marker_mean_nothing() -> None:
+    filled = BASELINE.replace(b"\xff\xc0", b"\xff\xff\xff\xc0")
+    assert compose(image(), jpeg(filled)).transfer_syntax_uid == "1.2.840.10008.1.2.4.50"
+
+
 def test_a_compressed_icon_is_refused() -> None:
     icon = {PIXEL_DATA: {"vr": "OB", "BulkDataURI": "icon"}}
     document = image() | {"00880200": {"vr": "SQ", "Value": [icon]}}
@@ -487,7 +636,7 @@ _STARTS = [BASELINE, *(bytes(frames_of(name)[1][0].content[:400]) for name in (J
 
 
 @given(start=st.sampled_from(_STARTS), data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_no_codestream_breaks_its_reader(start: bytes, data: st.DataObject) -> None:
     broken = bytearray(start[: data.draw(st.integers(0, len(start)))])
     for at in data.draw(st.lists(st.integers(0, max(0, len(broken) - 1)), max_size=6)):

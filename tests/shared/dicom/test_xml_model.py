@@ -118,7 +118,7 @@ def test_every_document_of_the_corpus_comes_back_as_it_was(path: Path) -> None:
 
 
 @given(file=data_sets.files())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_document_comes_back_as_it_was(file: tuple[bytes, Document]) -> None:
     _, document = file
     xml = xml_model.dumps(document)
