@@ -8,12 +8,10 @@ Standard: PS3.10 7.1, PS3.5 Annex A (2025b).
 
 import logging
 import os
-import warnings
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from struct import Struct
-from threading import Lock
 from typing import BinaryIO, cast
 
 from pydicom import Dataset, dcmread
@@ -33,6 +31,7 @@ from shared.dicom.frames import (
 from shared.dicom.header import Header, Limits, NeedsPydicom, PixelDataElement
 from shared.dicom.preamble import PreambleKind
 from shared.dicom.pydicom_reading import PYDICOM_ERRORS, PydicomReading, stored
+from shared.dicom.quiet import quiet
 from shared.dicom.transfer_syntax import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -45,8 +44,6 @@ from shared.errors import InvalidInstanceError
 # It logs values, which may tell who the patient is.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
-# The filters of warnings belong to the whole process: one reading at a time may change them.
-_QUIET = Lock()
 _ITEM = Struct("<II")
 _ITEM_TAG, _SEQUENCE_END_TAG = 0xE000FFFE, 0xE0DDFFFE
 _CHUNK = 1 << 20
@@ -88,12 +85,11 @@ def read_with_pydicom(file: BinaryIO, limits: Limits | None = None) -> Header:
     limits = limits or Limits()
     file.seek(0)
     meta = _file_meta(file.read(MAX_META_LENGTH + 1))
-    with _QUIET, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        with quiet():
             return _read(file, meta, limits)
-        except PYDICOM_ERRORS as error:
-            raise InvalidInstanceError(_NOT_DICOM) from error
+    except PYDICOM_ERRORS as error:
+        raise InvalidInstanceError(_NOT_DICOM) from error
 
 
 def _file_meta(start: bytes) -> FileMetaScan | None:
