@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +52,15 @@ class Server:
     def worker_pids(self) -> list[int]:
         """The processes that serve."""
         return [pid for pid in _children(self.process.pid) if _is_worker(pid)]
+
+    def serves(self, pid: int) -> bool:
+        """Whether a process listens on the port."""
+        return bool(_sockets(self.port, 0) & _sockets_of(pid))
+
+    def worker_of(self, client_port: int) -> int:
+        """The worker at the other end of a client's connection."""
+        [inode] = _sockets(self.port, client_port)
+        return next(pid for pid in self.worker_pids() if inode in _sockets_of(pid))
 
     def pids(self) -> list[int]:
         """All its processes, the parent first."""
@@ -130,6 +139,25 @@ def _children(pid: int) -> list[int]:
         return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
+
+
+def _sockets(port: int, remote_port: int) -> set[str]:
+    """The inodes of sockets by their ports; one that listens has no remote port."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return {
+        field[9]
+        for field in fields
+        if int(field[1][-4:], 16) == port and int(field[2][-4:], 16) == remote_port
+    }
+
+
+def _sockets_of(pid: int) -> set[str]:
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(descriptor.readlink()).removeprefix("socket:[").removesuffix("]"))
+    return found
 
 
 def _is_worker(pid: int) -> bool:
