@@ -22,6 +22,8 @@ from starlette.responses import Response as PlainResponse
 from starlette.responses import StreamingResponse
 
 from shared import errors, wiring
+from shared.dicomweb.forwarded import Network, Origin, external_origin, is_trusted
+from shared.dicomweb.openapi import Route
 from shared.ports import Partition
 from shared.wiring import Services
 
@@ -41,8 +43,8 @@ class DataAction(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A request as handlers see it.
+class ServiceRequest:
+    """A request to a resource that belongs to no partition.
 
     Attributes:
         version: Semantics to answer by, 1 or 2; `v1.0-prerelease` is answered as 1.
@@ -55,7 +57,6 @@ class Request:
 
     version: int
     base_url: str
-    partition: Partition
     path: Mapping[str, str]
     query: Sequence[tuple[str, str]]
     headers: Mapping[str, str]
@@ -75,6 +76,13 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Request(ServiceRequest):
+    """A request to a resource in a partition."""
+
+    partition: Partition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """An answer as handlers give it; a body that is an iterator is streamed."""
 
@@ -85,6 +93,7 @@ class Response:
 
 
 type Handler = Callable[[Request, Services], Awaitable[Response]]
+type ServiceHandler = Callable[[ServiceRequest, Services], Awaitable[Response]]
 
 STATUS_OF_ERROR: dict[type[errors.DicomWebError], HTTPStatus] = {
     errors.InvalidRequestError: HTTPStatus.BAD_REQUEST,
@@ -153,8 +162,31 @@ def unversioned(
     return register
 
 
+def resource(
+    blueprint: func.Blueprint, name: str, route: str, method: HTTPMethod, action: DataAction
+) -> Callable[[ServiceHandler], ServiceHandler]:
+    """Serve a handler below `{version}/` only: what it serves belongs to no partition."""
+
+    def register(handler: ServiceHandler) -> ServiceHandler:
+        async def answer(request: TriggerRequest) -> PlainResponse:
+            async def handled() -> Response:
+                services = wiring.services()
+                return await handler(ServiceRequest(**_fields(request, services)), services)
+
+            return _native(await _attempt(handled), request)
+
+        _register(blueprint, answer, name, f"{{version}}/{route}", method, handler)
+        DATA_ACTIONS[name] = action
+        return handler
+
+    return register
+
+
 DATA_ACTIONS: dict[str, DataAction] = {}
 """What each registered function demands of its caller."""
+
+ROUTES: list[Route] = []
+"""Where each registered function is served."""
 
 
 def _register(  # noqa: PLR0913, PLR0917
@@ -166,6 +198,7 @@ def _register(  # noqa: PLR0913, PLR0917
     handler: Callable[..., Any],
 ) -> None:
     methods = [method.value, "HEAD"] if method is HTTPMethod.GET else [method.value]
+    ROUTES.append(Route(name, route, frozenset(methods)))
 
     # Not functools.wraps: the worker reads the signature, and would find the handler's.
     async def trigger(req: TriggerRequest) -> PlainResponse:
@@ -190,23 +223,33 @@ async def _answer(
 
 
 async def _request(native: Any, services: Services, *, creates_partition: bool) -> Request:  # noqa: ANN401
+    fields = _fields(native, services)
+    path = dict(fields["path"])
+    name = path.pop("partition", None)
+    partition = await services.partitions.resolve(name, create=creates_partition)
+    base_url = fields["base_url"] if name is None else f"{fields['base_url']}/partitions/{name}"
+    return Request(**{**fields, "base_url": base_url, "path": path}, partition=partition)
+
+
+def _fields(native: Any, services: Services) -> dict[str, Any]:  # noqa: ANN401
     query = _query(native.url.query)
     path: dict[str, str] = dict(native.path_params)
     version_name = path.pop("version")
-    name = path.pop("partition", None)
-    version = _version(version_name)
-    partition = await services.partitions.resolve(name, create=creates_partition)
-    root = f"{native.url.scheme}://{native.url.netloc}/{version_name}"
-    return Request(
-        version=version,
-        base_url=root if name is None else f"{root}/partitions/{name}",
-        partition=partition,
-        path=path,
-        query=query,
-        headers=native.headers,
-        accept=native.headers.getlist("accept") or None,
-        body=_body(native),
-    )
+    return {
+        "version": _version(version_name),
+        "base_url": f"{_origin(native, services.settings.trusted_proxies).root}/{version_name}",
+        "path": path,
+        "query": query,
+        "headers": native.headers,
+        "accept": native.headers.getlist("accept") or None,
+        "body": _body(native),
+    }
+
+
+def _origin(native: Any, proxies: Sequence[Network]) -> Origin:  # noqa: ANN401
+    direct = Origin(native.url.scheme, native.url.netloc)
+    client = None if native.client is None else native.client.host
+    return external_origin(direct, native.headers) if is_trusted(client, proxies) else direct
 
 
 def _query(text: str) -> Sequence[tuple[str, str]]:
@@ -293,7 +336,11 @@ def _error_body(status: HTTPStatus, code: str, message: str) -> Response:
 
 
 def _native(response: Response, request: Any) -> PlainResponse:  # noqa: ANN401
-    headers = {**_EVERY_ANSWER, **response.headers}
+    cors = wiring.services().cors.headers(request.headers.get("origin"))
+    headers = {**_EVERY_ANSWER, **cors, **response.headers}
+    varying = [fields["Vary"] for fields in (cors, response.headers) if "Vary" in fields]
+    if varying:
+        headers["Vary"] = ", ".join(varying)
     if response.media_type is not None:
         headers["Content-Type"] = response.media_type
     body: Any = response.body

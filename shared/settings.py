@@ -7,6 +7,8 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
+from shared.dicomweb.forwarded import Network, parse_networks
+
 HOST_BODY_LIMIT = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 HOST_BODY_LIMIT_DEFAULT_BYTES = 104_857_600
 _FRAMING_BYTES = 65_536
@@ -56,11 +58,17 @@ def _switch(text: str) -> bool:
             raise ValueError("must be on or off")
 
 
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
 _READERS: dict[type, Callable[[str], Any]] = {
     Path: lambda text: Path(text).resolve(),
     bool: _switch,
     int: _positive,
     timedelta: _seconds,
+    tuple[str, ...]: _list,
+    tuple[Network, ...]: parse_networks,
     Partitions: Partitions,
     EmptySearchStatus: lambda text: EmptySearchStatus(int(text)),
 }
@@ -84,6 +92,8 @@ class Settings:
         series_document_grace_seconds: How long superseded series documents stay for slow readers.
         orphan_age_seconds: Age from which a blob that no row names is removed.
         max_orphans_per_run: More orphans than this in one run stop the sweeper.
+        cors_allowed_origins: Web origins whose pages may read answers; `*` stands for all.
+        trusted_proxies: Addresses and networks whose Forwarded headers are believed.
     """
 
     data_directory: Path
@@ -99,6 +109,8 @@ class Settings:
     series_document_grace_seconds: timedelta = timedelta(minutes=15)
     orphan_age_seconds: timedelta = timedelta(days=1)
     max_orphans_per_run: int = 1000
+    cors_allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:

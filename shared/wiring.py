@@ -9,6 +9,7 @@ from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
 from shared.adapters.sql_state_table import SqlStateTable
+from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
 from shared.ports import BlobStore, Index, Secrets, StateTable
 from shared.services.cleanup import Cleanup
@@ -43,6 +44,7 @@ class Services:
     delete: Delete
     cleanup: Cleanup
     health: Health
+    cors: CorsRule
 
 
 _services: Services | None = None
@@ -110,5 +112,6 @@ def build(settings: Settings) -> Services:
             orphan_age=settings.orphan_age_seconds,
             max_orphans_per_run=settings.max_orphans_per_run,
         ),
+        cors=CorsRule(settings.cors_allowed_origins),
         health=Health({"Index": index.check, "BlobStore": blobs.check}),
     )

@@ -1,0 +1,164 @@
+"""What each transaction takes and gives: the table behind the OpenAPI document and OPTIONS.
+
+Keys are the names of functions, without the suffix of their form in a partition.
+
+Standard: PS3.18 Table 10.3-1 (2025b).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from shared.dicomweb.media_type import DICOM, DICOM_JSON, MULTIPART, OCTET_STREAM
+
+JSON = "application/json"
+_ANY_BODY = ("*/*",)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the query string or, with `place` "header", of the headers.
+
+    Attributes:
+        schema: JSON schema of its value.
+        since_version: The first API version that knows it.
+    """
+
+    name: str
+    description: str
+    schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
+    place: str = "query"
+    since_version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """One transaction on one resource.
+
+    Attributes:
+        takes: Media types of the request body.
+        gives: Media types of each answer that is no error; empty for an answer without a body.
+        errors: The errors it can have besides those that every transaction has.
+        since_version: The first API version that serves it.
+    """
+
+    summary: str
+    gives: Mapping[HTTPStatus, tuple[str, ...]]
+    takes: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    errors: tuple[HTTPStatus, ...] = ()
+    since_version: int = 1
+
+
+EVERY_ERROR = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+"""What any transaction may answer: a malformed path, an unknown version, a store that is away."""
+
+_ACCEPT = Parameter(
+    "accept", "Media types that the client takes; goes before the Accept header.", since_version=2
+)
+_IF_NONE_MATCH = Parameter("If-None-Match", "An ETag that the client has.", place="header")
+_SEARCH = (
+    Parameter(
+        "limit",
+        "Most results; v1: 1 to 200.",
+        {"type": "integer", "minimum": 1, "maximum": 200, "default": 100},
+    ),
+    Parameter("offset", "Results to leave out.", {"type": "integer", "minimum": 0, "default": 0}),
+    Parameter(
+        "fuzzymatching",
+        "Whether words of person names are matched by their beginning.",
+        {"type": "boolean", "default": False},
+    ),
+    Parameter(
+        "includefield",
+        "Attributes that results have besides the default ones, by keyword or tag, or `all`.",
+        {"type": "array", "items": {"type": "string"}},
+    ),
+    Parameter("PatientID", "As an example: any searchable attribute, by keyword or tag."),
+    Parameter("StudyDate", "As an example of a range: yyyymmdd, or two with a dash between."),
+    _ACCEPT,
+)
+
+
+def _search(what: str) -> Transaction:
+    return Transaction(
+        summary=f"Search for {what}",
+        parameters=_SEARCH,
+        gives={HTTPStatus.OK: (DICOM_JSON,), HTTPStatus.NO_CONTENT: ()},
+        errors=(HTTPStatus.NOT_ACCEPTABLE,),
+    )
+
+
+def _retrieve(what: str, *media_types: str) -> Transaction:
+    return Transaction(
+        summary=f"Retrieve {what}",
+        parameters=(_ACCEPT,),
+        gives={HTTPStatus.OK: media_types, HTTPStatus.PARTIAL_CONTENT: media_types},
+        errors=(HTTPStatus.NOT_ACCEPTABLE,),
+    )
+
+
+def _metadata(what: str) -> Transaction:
+    return Transaction(
+        summary=f"Retrieve the metadata of {what}",
+        parameters=(_ACCEPT, _IF_NONE_MATCH),
+        gives={HTTPStatus.OK: (DICOM_JSON,), HTTPStatus.NOT_MODIFIED: ()},
+        errors=(HTTPStatus.NOT_ACCEPTABLE,),
+    )
+
+
+def _store(where: str) -> Transaction:
+    report = (DICOM_JSON,)
+    return Transaction(
+        summary=f"Store instances {where}",
+        takes=(MULTIPART, DICOM),
+        parameters=(_ACCEPT,),
+        gives={
+            HTTPStatus.OK: report,
+            HTTPStatus.ACCEPTED: report,
+            HTTPStatus.NO_CONTENT: (),
+            HTTPStatus.CONFLICT: report,
+        },
+        errors=(
+            HTTPStatus.NOT_ACCEPTABLE,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        ),
+    )
+
+
+def _delete(what: str) -> Transaction:
+    return Transaction(summary=f"Delete {what}", gives={HTTPStatus.NO_CONTENT: ()})
+
+
+TRANSACTIONS: Mapping[str, Transaction] = {
+    "store": _store("of any study"),
+    "store_to_study": _store("of one study"),
+    "search_studies": _search("studies"),
+    "search_series": _search("series"),
+    "search_instances": _search("instances"),
+    "search_series_of_study": _search("the series of a study"),
+    "search_instances_of_study": _search("the instances of a study"),
+    "search_instances_of_series": _search("the instances of a series"),
+    "retrieve_study": _retrieve("the instances of a study", MULTIPART),
+    "retrieve_series": _retrieve("the instances of a series", MULTIPART),
+    "retrieve_instance": _retrieve("an instance", DICOM, MULTIPART),
+    "retrieve_frames": _retrieve("frames of an instance", MULTIPART, OCTET_STREAM, *_ANY_BODY),
+    "retrieve_metadata_of_study": _metadata("a study"),
+    "retrieve_metadata_of_series": _metadata("a series"),
+    "retrieve_metadata_of_instance": _metadata("an instance"),
+    "delete_study": _delete("a study"),
+    "delete_series": _delete("a series"),
+    "delete_instance": _delete("an instance"),
+    "describe_as_json": Transaction(
+        summary="Describe this API", gives={HTTPStatus.OK: ("application/json",)}
+    ),
+    "describe_as_yaml": Transaction(
+        summary="Describe this API", gives={HTTPStatus.OK: ("application/yaml",)}
+    ),
+}
