@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,12 +11,18 @@ from shared.adapters.sql_state_table import SqlStateTable
 from shared.ports import DEFAULT_PARTITION_NAME, Index, Partition, StateTable
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, to be copied: migrating costs more than most tests."""
+    file = tmp_path_factory.mktemp("migrated") / "index.db"
+    migrate(f"sqlite:///{file}")
+    return file
+
+
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(migrated: Path, tmp_path: Path) -> str:
     """A migrated database of its own for each test."""
-    url = f"sqlite:///{tmp_path}/index.db"
-    migrate(url)
-    return url
+    return f"sqlite:///{shutil.copy(migrated, tmp_path / 'index.db')}"
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def _is_below(item: ResourcePath, at: ResourcePath) -> bool:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(_store | _delete, max_size=12))
 def test_attributes_equal_a_replay_of_the_instances_that_remain(

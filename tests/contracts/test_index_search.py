@@ -1,8 +1,10 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from shared.dicom.blob_names import new_blob_id
 from shared.dicom.json_model import Document, strings, value
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.searchable import (
@@ -323,8 +325,16 @@ async def test_pages_follow_each_other_and_tell_what_remains(
 async def test_very_many_remaining_results_are_not_counted(
     index: Index, partition: Partition
 ) -> None:
+    one = new_instance()
     for start in range(0, 10_001, 2000):
-        batch = [new_instance(path(1, 1, start + number)) for number in range(2000)]
+        batch = [
+            replace(
+                one,
+                path=path(1, 1, start + number),
+                file=replace(one.file, blob_id=new_blob_id()),
+            )
+            for number in range(2000)
+        ]
         await index.commit(partition, batch)
     found = await _search(index, partition, Level.INSTANCE, limit=1)
     late = await _search(index, partition, Level.INSTANCE, limit=1, offset=11_000)

@@ -8,19 +8,17 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
-from shared import wiring
 from shared.adapters.sql_index.errors import OutcomeUnknownError
 from shared.adapters.sql_index.index import SqlIndex
-from shared.adapters.sql_index.migrate import migrate
 from shared.dicom.blob_names import dicom_blob
 from shared.dicom.resource import ResourcePath
 from shared.dicom.uid import Uid
 from shared.dicomweb.store_report import Failed, Stored, StoreReport
 from shared.errors import StoreUnavailableError
 from shared.ports import AlreadyStored, Committed, Index, Partition
-from shared.settings import Settings
 from shared.wiring import Services
 from tests import builders
+from tests.archive import open_archive
 from tests.contracts.index_data import new_instance, path, study_uid
 
 
@@ -95,11 +93,8 @@ async def test_a_job_that_may_not_be_repeated_is_not(sql_index: SqlIndex) -> Non
 
 @pytest.fixture
 async def archive(tmp_path: Path) -> AsyncIterator[Services]:
-    migrate(wiring.index_url(tmp_path))
-    env = {"DATA_DIRECTORY": str(tmp_path), "EMBEDDED_SYNC": "off"}
-    services = wiring.build(Settings.from_env(env))
-    yield services
-    await services.index.close()
+    async with open_archive(tmp_path) as services:
+        yield services
 
 
 async def _store(archive: Services, *files: bytes) -> StoreReport:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from shared import wiring
-from shared.adapters.sql_index.migrate import migrate
 from shared.dicom.blob_names import instance_blobs, new_blob_id, time_of
 from shared.dicom.resource import ResourcePath
 from shared.dicomweb.store_report import Failed
@@ -17,9 +15,9 @@ from shared.errors import StoreUnavailableError
 from shared.ports import BlobStore, Partition
 from shared.services.cleanup import Cleanup
 from shared.services.store import Store
-from shared.settings import Settings
 from shared.wiring import Services
 from tests import builders
+from tests.archive import open_archive
 from tests.contracts.index_data import new_instance, path, study_uid, with_frames
 
 NOW = datetime.now(UTC)
@@ -29,11 +27,8 @@ KINDS = ("dicom/", "metadata/", "frames/", "series-metadata/", "inbox/", "stagin
 
 @pytest.fixture
 async def archive(tmp_path: Path) -> AsyncIterator[Services]:
-    migrate(wiring.index_url(tmp_path))
-    env = {"DATA_DIRECTORY": str(tmp_path), "EMBEDDED_SYNC": "off", "MAX_ORPHANS_PER_RUN": "20"}
-    services = wiring.build(Settings.from_env(env))
-    yield services
-    await services.index.close()
+    async with open_archive(tmp_path, MAX_ORPHANS_PER_RUN="20") as services:
+        yield services
 
 
 @pytest.fixture
