@@ -2,30 +2,28 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localhost.blob_triggers import run_blob_trigger
-from localhost.front import DEFAULT_BODY_LIMIT_BYTES
+from localhost.errors import StartError
 from localhost.messages import Function, Start
-from localhost.pool import Pool, StartError
+from localhost.pool import Pool
+from localhost.ports import reserved_port
+from localhost.routes import Router, http_routes
+from localhost.settings import Settings
 from localhost.timers import run_timer
-from localhost.worker import shared_port
 
 if TYPE_CHECKING:
     from localhost.durable import Durable
 
 DURABLE_BINDINGS = ("orchestrationTrigger", "activityTrigger", "entityTrigger", "durableClient")
-
-_log = logging.getLogger("localhost")
 
 
 def main() -> None:
@@ -37,75 +35,50 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(".data"), help="the app's data folder")
     parser.add_argument("--workers", type=int, default=2, help="processes that serve")
     options = parser.parse_args()
+    options.app, options.data = options.app.resolve(), options.data.resolve()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for name in ("azure", "durabletask"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    app = options.app.resolve()
-    data = options.data.resolve()
-    data.mkdir(parents=True, exist_ok=True)
-    host_json = json.loads((app / "host.json").read_text())
-    project = _project(app)
-    _set_environment(app, data, options.host, project.get("settings", {}))
+    problems: list[str] = []
     try:
-        asyncio.run(_serve(options, app, data, host_json, project.get("prepare")))
-    except StartError as error:
-        sys.exit(str(error))
+        settings = Settings.read(options.app, options.data, options.host, os.environ)
+        options.data.mkdir(parents=True, exist_ok=True)
+        os.environ.update(settings.environment)
+        asyncio.run(_serve(options, settings))
+    except* StartError as errors:
+        # To leave from within would be one more error of the group.
+        problems = [str(error) for error in errors.exceptions]
+    if problems:
+        sys.exit("\n".join(problems))
 
 
-def _project(app: Path) -> dict[str, Any]:
-    """What the app's pyproject.toml says under [tool.localhost]."""
-    file = app / "pyproject.toml"
-    found: dict[str, Any] = (
-        tomllib.loads(file.read_text()).get("tool", {}).get("localhost", {})
-        if file.exists()
-        else {}
-    )
-    return found
-
-
-def _set_environment(app: Path, data: Path, host: str, defaults: dict[str, str]) -> None:
-    """Settings as the app will see them: those of the shell, of local.settings.json, defaults."""
-    file = app / "local.settings.json"
-    values = json.loads(file.read_text()).get("Values", {}) if file.exists() else {}
-    os.environ["DATA_DIRECTORY"] = str(data)
-    os.environ["LISTEN_ADDRESS"] = host
-    for name, value in (*values.items(), *defaults.items()):
-        os.environ.setdefault(name, str(value))
-
-
-async def _serve(
-    options: argparse.Namespace,
-    app: Path,
-    data: Path,
-    host_json: dict[str, Any],
-    prepare: str | None,
-) -> None:
+async def _serve(options: argparse.Namespace, settings: Settings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    try:
-        # Held, never listened on: so the port stays ours while workers come and go.
-        reserved = shared_port(options.host, options.port)
-    except OSError as error:
-        raise StartError(f"cannot listen on {options.host}:{options.port}: {error}") from error
-    port: int = reserved.getsockname()[1]
-    if prepare is not None:
-        await asyncio.to_thread(_prepare, app, prepare)
-    prefix = host_json.get("extensions", {}).get("http", {}).get("routePrefix", "api")
-    limit = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") or DEFAULT_BODY_LIMIT_BYTES)
-    pool = Pool(Start(app, options.host, port, prefix, limit), options.workers)
-    try:
-        functions = await pool.load()
-        base_url = f"http://{_printed(options.host)}:{port}"
-        durable = _durable(functions, pool)
-        await pool.serve(durable.client_config(base_url, _hub(host_json)) if durable else None)
-        jobs = [run_timer(pool, f) for f in _triggered(functions, "timerTrigger")]
-        jobs += [run_blob_trigger(pool, f, data) for f in _triggered(functions, "blobTrigger")]
-        jobs += [durable.run()] if durable else []
-        _say(f"listening on {base_url} ({options.workers} workers), data in {data}")
-        await _until(stopping, jobs)
-    finally:
-        await pool.stop()
+    with reserved_port(options.host, options.port) as port:
+        if settings.prepare is not None:
+            await asyncio.to_thread(_prepare, options.app, settings.prepare)
+        start = Start(
+            options.app, options.host, port, settings.route_prefix, settings.body_limit_bytes
+        )
+        pool = Pool(start, options.workers)
+        try:
+            functions = await pool.load()
+            # What is wrong with a route is said here once, and not by every worker.
+            Router(http_routes(functions), settings.route_prefix)
+            url = f"http://{_printed(options.host)}:{port}"
+            durable = _durable(functions, pool)
+            await pool.serve(durable.client_config(url, settings.task_hub) if durable else None)
+            jobs = [run_timer(pool, f) for f in _triggered(functions, "timerTrigger")]
+            jobs += [
+                run_blob_trigger(pool, f, options.data)
+                for f in _triggered(functions, "blobTrigger")
+            ]
+            _say(f"listening on {url} ({options.workers} workers), data in {options.data}")
+            await _run(pool, jobs, durable, stopping)
+        finally:
+            await pool.stop()
 
 
 def _prepare(app: Path, function: str) -> None:
@@ -129,17 +102,22 @@ def _durable(functions: tuple[Function, ...], pool: Pool) -> "Durable | None":
     return Durable(functions, pool)
 
 
-def _hub(host_json: dict[str, Any]) -> str:
-    settings: dict[str, str] = host_json.get("extensions", {}).get("durableTask", {})
-    return settings.get("hubName", "TestHub")
-
-
-async def _until(stopping: asyncio.Event, jobs: list[Coroutine[Any, Any, None]]) -> None:
+async def _run(
+    pool: Pool,
+    triggers: list[Coroutine[Any, Any, None]],
+    durable: "Durable | None",
+    stopping: asyncio.Event,
+) -> None:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(job) for job in jobs]
+        engine = None if durable is None else group.create_task(durable.run())
+        tasks = [group.create_task(trigger) for trigger in triggers]
         await stopping.wait()
         for task in tasks:
             task.cancel()
+        # The engine is last: requests under way may call it.
+        await pool.stop()
+        if engine is not None:
+            engine.cancel()
 
 
 def _printed(host: str) -> str:

@@ -17,8 +17,9 @@ from typing import Protocol
 
 from azure.core.exceptions import AzureError
 
+from localhost.errors import WorkerLostError
 from localhost.messages import Function
-from localhost.pool import Pool, WorkerLostError
+from localhost.pool import Pool
 from localhost.protos import ModelBindingData, TypedData
 from localhost.timers import with_settings
 

@@ -20,8 +20,9 @@ from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from durabletask.testing.in_memory_backend import InMemoryOrchestrationBackend
 from google.protobuf.wrappers_pb2 import StringValue
 
+from localhost.errors import WorkerLostError
 from localhost.messages import Function, Outcome
-from localhost.pool import Pool, WorkerLostError
+from localhost.pool import Pool
 from localhost.protos import TypedData
 
 _TRIGGERS = ("orchestrationTrigger", "activityTrigger", "entityTrigger")

@@ -9,11 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from localhost.app import App
-from localhost.messages import Function
-from localhost.routes import Route, Router
+from localhost.routes import Router, http_routes
 
-DEFAULT_BODY_LIMIT_BYTES = 104_857_600
-_ALL_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE")
 _INVOCATION_HEADER = b"x-ms-invocation-id"
 """Set by the host alone; one that a client sends never reaches the app."""
 
@@ -39,6 +36,8 @@ class Front:
         if _declared_length(scope) > self._body_limit:
             await Response(status_code=413)(scope, receive, send)
             return
+        headers = [header for header in scope["headers"] if header[0] != _INVOCATION_HEADER]
+        scope["headers"] = headers
         scope["path_params"] = {}  # The library fills this very dictionary.
         body = _BoundedBody(receive, self._body_limit)
         request = Request(scope, body.receive)
@@ -47,27 +46,8 @@ class Front:
         await response(scope, body.receive, send)
 
 
-def http_routes(functions: tuple[Function, ...]) -> list[Route]:
-    """The routes of an app; a function without one is served under its name."""
-    routes = []
-    for function in functions:
-        trigger = function.binding("httpTrigger")
-        if trigger is not None:
-            methods = trigger.get("methods") or _ALL_METHODS
-            template = trigger.get("route") or function.name
-            names = frozenset(str(method).upper() for method in methods)
-            routes.append(Route(function.name, template, names))
-    return routes
-
-
 def _declared_length(scope: Scope) -> int:
-    for number, (name, value) in enumerate(scope["headers"]):
-        if name == b"content-length":
-            return int(value)
-        if name == _INVOCATION_HEADER:
-            del scope["headers"][number]
-            return _declared_length(scope)
-    return 0
+    return int(next((text for name, text in scope["headers"] if name == b"content-length"), 0))
 
 
 class _BoundedBody:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from localhost.channel import Channel
+from localhost.errors import StartError, WorkerLostError
 from localhost.messages import Done, Function, Invocation, Loaded, Outcome, Serve, Serving, Start
 from localhost.protos import TypedData
 
@@ -19,14 +20,6 @@ _GRACE_SECONDS = 30
 _RESTART_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-class WorkerLostError(Exception):
-    """The worker died before the invocation ended; it may be tried again."""
-
-
-class StartError(Exception):
-    """A worker cannot start; the text says why."""
 
 
 @dataclass(slots=True)
@@ -70,7 +63,10 @@ class Pool:
 
         Raises:
             WorkerLostError: That worker died meanwhile, or there is none.
+            asyncio.CancelledError: The workers are told to stop.
         """
+        if self._is_stopping:
+            raise asyncio.CancelledError
         if not self._workers:
             raise WorkerLostError
         worker = min(self._workers, key=lambda worker: len(worker.calls))
@@ -118,6 +114,7 @@ class Pool:
     async def _serve(self, worker: _Worker) -> None:
         await worker.channel.send(Serve(self._client_config))
         if not isinstance(await worker.channel.receive(), Serving):
+            self._workers.remove(worker)
             raise StartError("a worker cannot listen")
         task = asyncio.create_task(self._listen(worker))
         self._tasks.add(task)
@@ -132,7 +129,9 @@ class Pool:
         if worker in self._workers:
             self._workers.remove(worker)
         for call in worker.calls.values():
-            if not call.done():
+            if self._is_stopping:
+                call.cancel()
+            elif not call.done():
                 call.set_exception(WorkerLostError())
         await asyncio.to_thread(worker.process.wait)
         if not self._is_stopping:

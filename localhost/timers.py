@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 from croniter import croniter
 
+from localhost.errors import StartError, WorkerLostError
 from localhost.messages import Function
-from localhost.pool import Pool, WorkerLostError
+from localhost.pool import Pool
 from localhost.protos import TypedData
 
 _SETTING = re.compile(r"%([^%]+)%")
@@ -28,20 +29,36 @@ async def run_timer(pool: Pool, function: Function) -> None:
     last = datetime.now(UTC)
     if trigger.get("runOnStartup"):
         await _fire(pool, function, trigger["name"], last, last)
+    due = last
     while True:
-        due = next_time(schedule, datetime.now(UTC))
+        # Never the same time twice, though a sleep may end a little early.
+        due = next_time(schedule, max(due, datetime.now(UTC)))
         await asyncio.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
         await _fire(pool, function, trigger["name"], last, due)
         last = due
 
 
 def with_settings(text: str, settings: Mapping[str, str]) -> str:
-    """Put the values of settings where `%NAME%` stands."""
-    return _SETTING.sub(lambda found: settings.get(found[1], ""), text)
+    """Put the values of settings where `%NAME%` stands.
+
+    Raises:
+        StartError: A setting is not there.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in settings:
+            raise StartError(f"the setting {found[1]} is not there, which {text} names")
+        return settings[found[1]]
+
+    return _SETTING.sub(value, text)
 
 
 def next_time(schedule: str, now: datetime) -> datetime:
-    """The first time after `now`, by a cron expression of five or six fields or a time span."""
+    """The first time after `now`, by a cron expression of five or six fields or a time span.
+
+    Raises:
+        StartError: The schedule is neither.
+    """
     span = _SPAN.match(schedule.strip())
     if span is not None:
         days, hours, minutes, seconds = (int(part or 0) for part in span.groups())
@@ -49,7 +66,11 @@ def next_time(schedule: str, now: datetime) -> datetime:
     fields = schedule.split()
     if len(fields) == _FIELDS_WITHOUT_SECONDS:
         fields = ["0", *fields]
-    times = croniter(" ".join(fields), now, second_at_beginning=True)
+    try:
+        # NCRONTAB wants both days right, that of the month and that of the week.
+        times = croniter(" ".join(fields), now, second_at_beginning=True, day_or=False)
+    except ValueError as error:
+        raise StartError(f"the schedule {schedule!r} cannot be read: {error}") from error
     found: datetime = times.get_next(datetime)
     return found
 

@@ -14,6 +14,7 @@ from localhost.app import App, AppError
 from localhost.channel import Channel
 from localhost.front import Front
 from localhost.messages import Done, Invocation, Loaded, Serve, Serving, Start
+from localhost.ports import shared_port
 
 _GRACE_SECONDS = 25
 
@@ -71,16 +72,6 @@ def _config(app: App, start: Start) -> uvicorn.Config:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         backlog=2048,
     )
-
-
-def shared_port(host: str, port: int) -> socket.socket:
-    """A socket bound to a port that other processes of ours bind too; the system shares it out."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((host, port))
-    return listener
 
 
 async def _invoke_all(app: App, channel: Channel, server: uvicorn.Server) -> None:
