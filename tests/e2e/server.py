@@ -70,9 +70,9 @@ class Server:
         """The most memory that its processes ever held, added up."""
         return sum(_status(pid, "VmHWM") for pid in self.pids())
 
-    def read_bytes(self) -> int:
-        """What its processes have read so far, from files and sockets."""
-        return sum(_io(pid, "rchar") for pid in self.pids())
+    def io(self, count: str) -> int:
+        """A count of /proc/<pid>/io, added up over its processes."""
+        return sum(_io(pid, count) for pid in self.pids())
 
     def stop(self) -> None:
         """Ask it to end, and see that it ends well."""
