@@ -1,7 +1,6 @@
 """Command: measure the server, and Orthanc beside it where that is installed."""
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -10,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import uvloop
 
 from bench import memory
 from bench.client import Client, RequestFailedError
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the values of all rounds here")
     options = parser.parse_args()
     _share_cores()
-    asyncio.run(_run(options))
+    uvloop.run(_run(options))
 
 
 async def _run(options: argparse.Namespace) -> None:

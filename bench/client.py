@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -41,16 +42,21 @@ class Timing:
         return 1000 * ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-async def timed(jobs: Iterable[Job], *, clients: int) -> Timing:
-    """Run jobs one after the other in each of some clients, until none is left."""
+async def timed(
+    jobs: Iterable[Job], *, clients: int, most_seconds: float = float("inf")
+) -> Timing:
+    """Run jobs one after the other in each of some clients, until none is left or time is up."""
     waiting = iter(jobs)
     latencies: list[float] = []
 
     async def client() -> None:
         for job in waiting:
-            began = time.perf_counter()
+            job_began = time.perf_counter()
             await job()
-            latencies.append(time.perf_counter() - began)
+            job_ended = time.perf_counter()
+            latencies.append(job_ended - job_began)
+            if job_ended - began > most_seconds:
+                break
 
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
@@ -131,6 +137,7 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._size = 0
+        self._ends_with_connection = False
 
     @property
     def is_fresh(self) -> bool:
@@ -142,6 +149,7 @@ class _Connection(asyncio.Protocol):
         self._answer = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._size = 0
+        self._ends_with_connection = False
         self._transport.write(head)
         for piece in body:
             if self._answer.done():
@@ -154,13 +162,14 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
         self._is_writable.set()
+        if self._ends_with_connection and exc is None:
+            self.on_message_complete()
         if not self._answer.done():
             self._answer.set_exception(RequestFailedError(f"the connection was lost: {exc}"))
 
@@ -176,6 +185,11 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Orthanc streams large answers so: neither their length is told nor are they in chunks.
+        if name.lower() == b"connection" and value.lower() == b"close":
+            self._ends_with_connection = True
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)

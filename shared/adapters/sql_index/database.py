@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine import make_url
 
-from shared.adapters.sql_index.errors import translated_errors
+from shared.adapters.sql_index.reader import Reader
 from shared.adapters.sql_index.schema import REVISION
 from shared.adapters.sql_index.sqlite import WriteLock, reader_engine, writer_engine
 from shared.adapters.sql_index.writer import Job, JobForMany, Writer
@@ -29,7 +29,7 @@ class Database:
         if make_url(url).get_backend_name() != "sqlite":
             raise ValueError("The index knows only SQLite.")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-reader")
-        self._reader_engine = reader_engine(url, connections=_READERS)
+        self._reader = Reader(reader_engine(url, connections=_READERS))
         self._writer = Writer(writer_engine(url, sync=sync), WriteLock(url))
         self._is_schema_checked = False
 
@@ -60,16 +60,12 @@ class Database:
         """Finish what waits, and let go of threads and connections."""
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._readers.shutdown)
-        self._reader_engine.dispose()
+        self._reader.close()
 
     async def _run[T](self, job: Job[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(
-            self._readers, self._in_transaction, job
+            self._readers, self._reader.run, job
         )
-
-    def _in_transaction[T](self, job: Job[T]) -> T:
-        with translated_errors(), self._reader_engine.connect() as connection:
-            return job(connection)
 
     async def _check_schema(self) -> None:
         if not self._is_schema_checked:

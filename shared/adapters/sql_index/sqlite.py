@@ -30,7 +30,7 @@ _WRITER_PRAGMAS = (
 
 
 def reader_engine(url: str | URL, *, connections: int) -> Engine:
-    """An engine whose transactions each read one snapshot."""
+    """An engine that cannot write, and leaves transactions to its user."""
     engine = create_engine(
         url,
         poolclass=QueuePool,
@@ -39,7 +39,7 @@ def reader_engine(url: str | URL, *, connections: int) -> Engine:
         connect_args={"check_same_thread": False, "cached_statements": 256},
         hide_parameters=True,  # An error that is logged must not tell of patients.
     )
-    _prepare(engine, "BEGIN", _READER_PRAGMAS)
+    _prepare(engine, _READER_PRAGMAS)
     return engine
 
 
@@ -59,11 +59,16 @@ def writer_engine(url: str | URL, *, sync: bool) -> Engine:
         hide_parameters=True,  # An error that is logged must not tell of patients.
     )
     synchronous = "synchronous = FULL" if sync else "synchronous = OFF"
-    _prepare(engine, "BEGIN IMMEDIATE", (*_WRITER_PRAGMAS, synchronous))
+    _prepare(engine, (*_WRITER_PRAGMAS, synchronous))
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
     return engine
 
 
-def _prepare(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
+def _prepare(engine: Engine, pragmas: tuple[str, ...]) -> None:
     # The driver's own transactions begin late and lose updates; with isolation_level None it
     # leaves them to us.
     @event.listens_for(engine, "connect")
@@ -72,10 +77,6 @@ def _prepare(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
 
 
 def is_in_transaction(connection: Connection) -> bool:
