@@ -42,5 +42,7 @@ def _wait_until_refused(port: int) -> None:
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionResetError:
+            continue  # One of the workers closed its socket in this moment.
         except ConnectionRefusedError:
             return
