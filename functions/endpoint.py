@@ -99,6 +99,8 @@ STATUS_OF_ERROR: dict[type[errors.DicomWebError], HTTPStatus] = {
     errors.InvalidRequestError: HTTPStatus.BAD_REQUEST,
     errors.InvalidInstanceError: HTTPStatus.CONFLICT,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.GoneError: HTTPStatus.GONE,
+    errors.RangeNotSatisfiableError: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     errors.NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -322,7 +324,10 @@ def _refused(error: errors.DicomWebError, status: HTTPStatus) -> Response:
         else (type(error).__name__.removesuffix("Error"))
     )
     _log.info("refused: %s", code)
-    return _error_body(status, code, error.message)
+    answer = _error_body(status, code, error.message)
+    if isinstance(error, errors.RangeNotSatisfiableError) and error.length is not None:
+        return replace(answer, headers={"Content-Range": f"bytes */{error.length}"})
+    return answer
 
 
 def _error_body(status: HTTPStatus, code: str, message: str) -> Response:

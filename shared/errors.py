@@ -44,6 +44,18 @@ class NotFoundError(DicomWebError):
     """No such study, series, instance or frame."""
 
 
+class GoneError(NotFoundError):
+    """The study, series or instance was here, and has been deleted."""
+
+
+class RangeNotSatisfiableError(DicomWebError):
+    """A byte range lies outside the value; `length` is that of the value in bytes."""
+
+    def __init__(self, message: str, length: int | None = None) -> None:
+        super().__init__(message)
+        self.length = length
+
+
 class NotAcceptableError(DicomWebError):
     """Nothing that the client accepts can be given."""
 

@@ -317,6 +317,9 @@ class Index(Protocol):
         until `blobs_until` (UTC) for their removal.
         """
 
+    async def has_deletion(self, partition: Partition, path: ResourcePath) -> bool:
+        """Whether an instance at or below a path has ever been deleted."""
+
     # Search
 
     async def search(self, partition: Partition, query: SearchQuery) -> Matches:

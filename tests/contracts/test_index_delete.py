@@ -193,3 +193,17 @@ async def test_the_document_of_a_deleted_series_waits_for_its_removal(
     await index.record_series_document(series, series.revision, 1, LATER)
     await index.delete(partition, path(), LATER)
     assert series_document_blob(series.key, series.revision) in await _due(index)
+
+
+async def test_what_was_deleted_is_told_from_what_never_was(
+    index: Index, partition: Partition
+) -> None:
+    await index.commit(partition, [new_instance(path(1, 1, 1)), new_instance(path(1, 2, 1))])
+    await index.delete(partition, path(1, 1, 1), LATER)
+
+    gone = [ResourcePath(study_uid()), path(1, 1, None), path(1, 1, 1)]
+    never = [ResourcePath(study_uid(2)), path(1, 2, None), path(1, 1, 2), path(2, 1, 1)]
+    assert [await index.has_deletion(partition, item) for item in gone] == [True, True, True]
+    assert [await index.has_deletion(partition, item) for item in never] == [False] * 4
+    other = await index.create_partition("other")
+    assert [await index.has_deletion(other, item) for item in gone] == [False, False, False]

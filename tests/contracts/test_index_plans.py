@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from shared.adapters.sql_index.changes import has_deletion
 from shared.adapters.sql_index.commit import FIND
 from shared.adapters.sql_index.search import search
 from shared.adapters.sql_index.sqlite import reader_engine
-from shared.dicom.resource import Level
+from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.searchable import SEARCH_ATTRIBUTES, Kind, SearchAttribute
 from shared.dicomweb.query import SearchQuery, parse_query
-from tests.contracts.index_data import path
+from tests.contracts.index_data import path, study_uid
 
 TABLES = ("study", "series", "any_series", "instance", "person_name_word", "partition")
 TEXTS = {
@@ -138,3 +139,11 @@ def test_a_commit_looks_up_each_instance_by_its_uids(
     assert "ix_study_study_instance_uid (partition_key=? AND study_instance_uid=?)" in of_study
     assert "ix_series_series_instance_uid (study_key=? AND series_instance_uid=?)" in of_series
     assert "ix_instance_sop_instance_uid (series_key=? AND sop_instance_uid=?)" in of_instance
+
+
+@pytest.mark.parametrize("at", [ResourcePath(study_uid()), path(instance=None), path()])
+def test_a_deletion_is_looked_up_among_the_deletions_alone(
+    connection: Connection, at: ResourcePath
+) -> None:
+    (step,) = _steps(connection, lambda: has_deletion(connection, 1, at))
+    assert "SEARCH change USING INDEX ix_change_deleted (partition_key=? AND study_instance" in step

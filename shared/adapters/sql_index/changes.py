@@ -4,10 +4,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from shared.adapters.sql_index.schema import change, instance, partition, series, study
-from shared.dicom.resource import ResourcePath
+from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
 from shared.ports import Change, ChangeAction, InstanceState
 
@@ -82,6 +92,25 @@ _AFTER = (
 )
 _LATEST = _ENTRIES.where(change.c.sequence.is_not(None)).order_by(change.c.sequence.desc()).limit(1)
 
+# A literal, not a parameter: only so is it known that the index on deletions has all of them.
+_DELETION = (
+    select(change.c.change_id)
+    .where(
+        change.c.action == literal_column("1"),
+        change.c.partition_key == bindparam("partition_key"),
+        change.c.study_instance_uid == bindparam("study_uid"),
+    )
+    .limit(1)
+)
+_DELETION_IN_SERIES = _DELETION.where(change.c.series_instance_uid == bindparam("series_uid"))
+_DELETION_AT = {
+    Level.STUDY: _DELETION,
+    Level.SERIES: _DELETION_IN_SERIES,
+    Level.INSTANCE: _DELETION_IN_SERIES.where(
+        change.c.sop_instance_uid == bindparam("instance_uid")
+    ),
+}
+
 
 def add_changes(
     connection: Connection, partition_key: int, action: ChangeAction, paths: Sequence[ResourcePath]
@@ -98,6 +127,17 @@ def add_changes(
         for path in paths
     ]
     return list(connection.execute(_ADD, rows).scalars()) if rows else []
+
+
+def has_deletion(connection: Connection, partition_key: int, path: ResourcePath) -> bool:
+    """Whether an instance at or below a path has ever been deleted."""
+    parameters = {
+        "partition_key": partition_key,
+        "study_uid": path.study,
+        "series_uid": path.series,
+        "instance_uid": path.instance,
+    }
+    return connection.execute(_DELETION_AT[path.level], parameters).first() is not None
 
 
 def has_unnumbered(connection: Connection) -> bool:

@@ -128,6 +128,10 @@ class SqlIndex(Index):
         """See Index."""
         return await self.database.write(lambda c: delete_at(c, partition.key, path, blobs_until))
 
+    async def has_deletion(self, partition: Partition, path: ResourcePath) -> bool:
+        """See Index."""
+        return await self.database.read(lambda c: changes.has_deletion(c, partition.key, path))
+
     async def search(self, partition: Partition, query: SearchQuery) -> Matches:
         """See Index."""
         return await self.database.read(lambda c: search(c, partition.key, query))

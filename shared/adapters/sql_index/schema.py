@@ -35,10 +35,11 @@ from sqlalchemy import (
     TypeDecorator,
     Unicode,
     UnicodeText,
+    literal_column,
 )
 from sqlalchemy.dialects.mssql import DATETIME2
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that this code is written for."""
 
 MAX_TEXT = 200
@@ -275,6 +276,17 @@ Index(
     change.c.change_id,
     sqlite_where=change.c.sequence.is_(None),
     mssql_where=change.c.sequence.is_(None),
+)
+# What is gone is told from what never was; storing does not pay for it.
+_OF_DELETION = change.c.action == literal_column("1")
+Index(
+    "ix_change_deleted",
+    change.c.partition_key,
+    change.c.study_instance_uid,
+    change.c.series_instance_uid,
+    change.c.sop_instance_uid,
+    sqlite_where=_OF_DELETION,
+    mssql_where=_OF_DELETION,
 )
 
 deleted_blob = Table(
