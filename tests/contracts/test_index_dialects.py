@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mssql, sqlite
 from shared.adapters import sql_index
 from shared.adapters.sql_index.attributes import SERIES_DOCUMENTS
 from shared.adapters.sql_index.commit import FIND, ROWS_AT_ONCE
-from shared.adapters.sql_index.search import matching_keys, page_of_results
+from shared.adapters.sql_index.search import statements_for, taken_apart
 from shared.dicom.resource import Level
 from shared.dicom.uid import Uid
 from shared.dicomweb.query import parse_query
@@ -63,9 +63,10 @@ def test_searches_compile(
     dialect: Dialect, level: Level, parameters: dict[str, str], scope: dict[str, Uid]
 ) -> None:
     query = parse_query(list(parameters.items()), level, version=2, **scope)  # type: ignore[arg-type]
-    keys = matching_keys(1, query)
-    assert str(page_of_results(query, keys).compile(dialect=dialect))
-    assert str(keys.limit(10).compile(dialect=dialect))
+    shape, _ = taken_apart(query)
+    statements = statements_for(shape)
+    assert str(statements.page.compile(dialect=dialect))
+    assert str(statements.count.compile(dialect=dialect))
 
 
 def test_a_full_batch_is_found_within_the_parameters_that_azure_sql_takes() -> None:

@@ -1,12 +1,21 @@
 """Search: first the keys of one page of results, newest first, then the rows of that page."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, count
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, FromClause, Row, Select, func, select
+from sqlalchemy import Connection, FromClause, Integer, Row, Select, bindparam, func, select
 
 from shared.adapters.sql_index.columns import COLUMNS, TABLES
-from shared.adapters.sql_index.matching import condition_on_row
+from shared.adapters.sql_index.matching import (
+    PARTITION_KEY,
+    Criterion,
+    condition_on_row,
+    criterion_of,
+)
 from shared.adapters.sql_index.schema import instance, series, study
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level, ResourcePath
@@ -19,11 +28,14 @@ from shared.dicom.searchable import (
 )
 from shared.dicom.uid import Uid
 from shared.dicom.value_representation import element
-from shared.dicomweb.query import FuzzyName, SearchQuery
+from shared.dicomweb.query import SearchQuery
 from shared.ports import Match, Matches
 
 _COUNTED = 10_001
 """So many results are counted, and no more."""
+
+_SHAPES = 256
+"""Of so many kinds of search the statements are kept."""
 
 type _Select = Select[*tuple[Any, ...]]
 type _Row = Row[*tuple[Any, ...]]
@@ -35,47 +47,86 @@ _KEYS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A search without its values."""
+
+    level: Level
+    is_in_study: bool
+    is_in_series: bool
+    criteria: tuple[Criterion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """The statements of every search of one shape."""
+
+    page: _Select
+    count: _Select
+
+
 def search(connection: Connection, partition_key: int, query: SearchQuery) -> Matches:
     """The page of results that a query asks for, and how many come after it."""
-    keys = matching_keys(partition_key, query)
-    rows = connection.execute(page_of_results(query, keys)).all()
-    results = [_match(query.level, row) for row in rows[: query.limit]]
+    shape, values = taken_apart(query)
+    statements = statements_for(shape)
+    parameters = {"partition_key": partition_key, **values}
+    rows = connection.execute(statements.page, parameters).all()
+    documents = _Documents()
+    results = [_match(query.level, row, documents) for row in rows[: query.limit]]
     if len(rows) <= query.limit:
         return Matches(results, 0)
-    return Matches(results, _remaining(connection, keys, query.offset + query.limit))
-
-
-def _remaining(connection: Connection, keys: _Select, given: int) -> int | None:
+    given = query.offset + query.limit
     if given >= _COUNTED:
-        return None
+        return Matches(results, None)
+    total = connection.execute(statements.count, parameters).scalar_one()
+    return Matches(results, None if total == _COUNTED else total - given)
+
+
+def taken_apart(query: SearchQuery) -> tuple[Shape, dict[str, Any]]:
+    """What sort of search a query is, and the values of the parameters of its statements."""
+    parts = [criterion_of(condition) for condition in query.conditions]
+    criteria = tuple(criterion for criterion, _ in parts)
+    shape = Shape(query.level, query.study is not None, query.series is not None, criteria)
+    values = dict(zip(_names(), chain.from_iterable(found for _, found in parts), strict=False))
+    scope = {"study_uid": query.study, "series_uid": query.series}
+    return shape, {**scope, "page_limit": query.limit + 1, "page_offset": query.offset, **values}
+
+
+@lru_cache(_SHAPES)
+def statements_for(shape: Shape) -> Statements:
+    """The statements for a shape; to build them costs more than most searches."""
+    keys = _matching_keys(shape)
     counted = select(func.count()).select_from(keys.limit(_COUNTED).subquery())
-    total = connection.execute(counted).scalar_one()
-    return None if total == _COUNTED else total - given
+    return Statements(_page_of_results(shape.level, keys), counted)
 
 
-def matching_keys(partition_key: int, query: SearchQuery) -> _Select:
-    """The keys of everything that a query matches."""
-    table = TABLES[query.level]
-    conditions = [table.c.partition_key == partition_key]
-    needed = {table}
-    if query.study is not None:
-        conditions.append(study.c.study_instance_uid == query.study)
+def _names() -> Iterator[str]:
+    """Names of the parameters for the values of conditions, in their order."""
+    return (f"value_{number}" for number in count())
+
+
+def _matching_keys(shape: Shape) -> _Select:
+    """The keys of everything that a search matches."""
+    table = TABLES[shape.level]
+    conditions = [table.c.partition_key == PARTITION_KEY]
+    needed: set[FromClause] = {table}
+    if shape.is_in_study:
+        conditions.append(study.c.study_instance_uid == bindparam("study_uid"))
         needed.add(study)
-    if query.series is not None:
-        conditions.append(series.c.series_instance_uid == query.series)
+    if shape.is_in_series:
+        conditions.append(series.c.series_instance_uid == bindparam("series_uid"))
         needed.add(series)
-    for condition in query.conditions:
-        is_alone = len(query.conditions) == 1 and query.study is None
-        conditions.append(
-            condition_on_row(query.level, partition_key, condition, is_alone=is_alone)
-        )
-        if condition.attribute.tag in COLUMNS and not isinstance(condition, FuzzyName):
-            needed.add(TABLES[condition.attribute.level])
+    names = _names()
+    is_alone = len(shape.criteria) == 1 and not shape.is_in_study
+    for criterion in shape.criteria:
+        conditions.append(condition_on_row(shape.level, criterion, names, is_alone=is_alone))
+        if criterion.tag in COLUMNS and not criterion.is_fuzzy:
+            needed.add(COLUMNS[criterion.tag].table)
     joined: FromClause = table
     if study in needed - {table}:
         joined = joined.join(
             study,
-            (study.c.study_key == table.c.study_key) & (study.c.partition_key == partition_key),
+            (study.c.study_key == table.c.study_key) & (study.c.partition_key == PARTITION_KEY),
         )
     if series in needed - {table}:
         # By the study's key too: it is what the unique index on a series' UID begins with.
@@ -83,9 +134,9 @@ def matching_keys(partition_key: int, query: SearchQuery) -> _Select:
             series,
             (series.c.series_key == table.c.series_key)
             & (series.c.study_key == table.c.study_key)
-            & (series.c.partition_key == partition_key),
+            & (series.c.partition_key == PARTITION_KEY),
         )
-    return select(_KEYS[query.level].label("key")).select_from(joined).where(*conditions)
+    return select(_KEYS[shape.level].label("key")).select_from(joined).where(*conditions)
 
 
 _STUDY_COLUMNS = (
@@ -102,12 +153,13 @@ _SERIES_COLUMNS = (
 )
 
 
-def page_of_results(query: SearchQuery, keys: _Select) -> _Select:
+def _page_of_results(level: Level, keys: _Select) -> _Select:
     """The rows of one page, and one more; with all that is told of the levels above."""
-    newest_first = keys.order_by(_KEYS[query.level].desc())
-    page = newest_first.limit(query.limit + 1).offset(query.offset).subquery("page")
+    newest_first = keys.order_by(_KEYS[level].desc())
+    limit, offset = bindparam("page_limit", type_=Integer), bindparam("page_offset", type_=Integer)
+    page = newest_first.limit(limit).offset(offset).subquery("page")
     newest = select(instance.c.blob_id).order_by(instance.c.watermark.desc()).limit(1)
-    match query.level:
+    match level:
         case Level.STUDY:
             blob = newest.where(instance.c.study_key == study.c.study_key).scalar_subquery()
             rows = select(*_STUDY_COLUMNS, blob.label("blob_id")).select_from(
@@ -135,9 +187,18 @@ def page_of_results(query: SearchQuery, keys: _Select) -> _Select:
     return rows.order_by(page.c.key.desc())
 
 
-def _match(level: Level, row: _Row) -> Match:
+class _Documents(dict[str, Document]):
+    """The attributes of studies and series by their text: rows of one page often share them."""
+
+    def __missing__(self, text: str) -> Document:
+        document: Document = orjson.loads(text)
+        self[text] = document
+        return document
+
+
+def _match(level: Level, row: _Row, documents: _Documents) -> Match:
     series_uid = instance_uid = None
-    attributes: Document = orjson.loads(row.study_attributes)
+    attributes = documents[row.study_attributes]
     computed = {
         INSTANCE_AVAILABILITY: element("CS", ["ONLINE"]),
         MODALITIES_IN_STUDY: element("CS", orjson.loads(row.modalities)),
@@ -146,10 +207,10 @@ def _match(level: Level, row: _Row) -> Match:
     }
     if level >= Level.SERIES:
         series_uid = Uid(row.series_instance_uid)
-        attributes |= orjson.loads(row.series_attributes)
+        attributes = attributes | documents[row.series_attributes]
         computed[NUMBER_OF_SERIES_RELATED_INSTANCES] = element("IS", [row.series_instance_count])
     if level >= Level.INSTANCE:
         instance_uid = Uid(row.sop_instance_uid)
-        attributes |= orjson.loads(row.instance_attributes)
+        attributes = attributes | orjson.loads(row.instance_attributes)
     path = ResourcePath(Uid(row.study_instance_uid), series_uid, instance_uid)
     return Match(path, attributes, computed, row.blob_id)
