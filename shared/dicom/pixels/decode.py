@@ -23,6 +23,7 @@ DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 
 _RETURNED_AS_RGB = frozenset({"YBR_RCT", "YBR_ICT"})
 _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
+_END_OF_IMAGE = b"\xff\xd9"
 _LOSSLESS_JPEG, _JPEG_LS = 0xC3, 0xF7
 _RGB_COMPONENTS = frozenset({b"RGB", b"rgb"})
 _COLOR_SPACES = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}
@@ -81,12 +82,17 @@ def _decode_coded(data: bytes, syntax: TransferSyntax, image: ImageDescription) 
         pixels = imagecodecs.jpeg2k_decode(data)
         photometric = "RGB" if image.photometric in _RETURNED_AS_RGB else image.photometric
     elif coded.marker == _JPEG_LS:
-        pixels, photometric = imagecodecs.jpegls_decode(data), image.photometric
+        pixels, photometric = imagecodecs.jpegls_decode(_with_end(data)), image.photometric
     else:
         pixels, photometric = _decode_jpeg(data, coded, image)
     if pixels.shape != image.shape:
         pixels = pixels.reshape(image.shape)
     return _frame(_fit(pixels, coded, image), image, photometric)
+
+
+def _with_end(data: bytes) -> bytes:
+    """A frame of JPEG-LS with its end of image: its decoder spends seconds past one without."""
+    return data if data.rstrip(b"\0").endswith(_END_OF_IMAGE) else data + _END_OF_IMAGE
 
 
 def _check(coded: CodedFrame, image: ImageDescription) -> None:

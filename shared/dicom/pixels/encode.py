@@ -40,6 +40,7 @@ _LEAST_PRECISION_OF_JPEG_2000 = 4
 # The smallest resolution of the RPCL options has at most this many rows and columns (PS3.5 8.2.14).
 _SMALLEST_RESOLUTION = 64
 _USUAL_LEVELS = 5
+_HEADER_ROOM = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,10 @@ def _encode_jpeg_lossless(frame: Frame) -> Buffer:
 
 
 def _encode_jpeg_ls(frame: Frame) -> Buffer:
-    return imagecodecs.jpegls_encode(_as_stored(frame), bitspersample=_precision(frame.image))
+    pixels = _as_stored(frame)
+    # Noise grows a little; the room that the codec would make by itself is none for that.
+    room = 2 * pixels.nbytes + _HEADER_ROOM
+    return imagecodecs.jpegls_encode(pixels, bitspersample=_precision(frame.image), out=room)
 
 
 def _encode_jpeg_2000(frame: Frame) -> Buffer:

@@ -16,6 +16,7 @@ _HEADER = Struct("<16I")
 _MAX_SEGMENTS = 15
 # Two bytes stand for 128 at most.
 _MAX_RATIO = 64
+_PADDING = 128
 
 
 def read_rle(data: bytes, image: ImageDescription) -> Pixels:
@@ -61,11 +62,11 @@ def _segments(data: bytes, expected: int) -> list[memoryview]:
 def _decode(segment: memoryview, size: int) -> Pixels:
     if len(segment) * _MAX_RATIO < size:
         raise NotAcceptableError("A frame in RLE is shorter than its image.")
-    # The size bounds what is written; a segment may be padded, never short.
-    plane = np.frombuffer(imagecodecs.packbits_decode(segment, out=size), np.uint8)
-    if len(plane) != size:
+    # What is written is bounded; a segment may be padded, never short.
+    plane = np.frombuffer(imagecodecs.packbits_decode(segment, out=size + _PADDING), np.uint8)
+    if len(plane) < size:
         raise NotAcceptableError("A frame in RLE is shorter than its image.")
-    return plane
+    return plane[:size]
 
 
 def write_rle(pixels: Pixels) -> bytes:

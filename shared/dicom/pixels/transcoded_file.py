@@ -25,7 +25,7 @@ from shared.dicom.pixels.image import ImageDescription, StoredFrame
 from shared.dicom.pixels.transcode import is_native, transcode_frame
 from shared.dicom.pydicom_reading import PYDICOM_ERRORS
 from shared.dicom.quiet import quiet
-from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
+from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN
 from shared.errors import NotAcceptableError
 
 MAX_HELD_LENGTH = 32 << 20
@@ -42,7 +42,7 @@ _OCTET = 8
 
 def transcode_file(
     dataset: Dataset,
-    frames: Iterable[bytes],
+    frames: Iterable[StoredFrame],
     target: str,
     *,
     pixel_data: PixelDataElement | None = None,
@@ -50,12 +50,12 @@ def transcode_file(
 ) -> Iterator[bytes]:
     """Give an instance in another transfer syntax, one frame being decoded at a time.
 
-    Each step of the iterator is the work of at most one frame, and for a thread.
+    Each step of the iterator is work for a thread: of one frame, or at the beginning, when the
+    basic offset table is to be filled, of as many as are held for it.
 
     Args:
         dataset: The data set and its file meta information, without the pixel data.
-        frames: Every frame as it is stored, in order, without item headers. Of a native 1-bit
-            image, the bytes that hold the frame.
+        frames: Every frame as it is stored, in order.
         target: UID of the transfer syntax that the instance shall be in.
         pixel_data: What the header says of the pixel data that the data set is without.
         quality: From 1 to 100, for a target with loss.
@@ -64,16 +64,19 @@ def transcode_file(
         NotAcceptableError: A frame cannot be decoded, or not be encoded so; before the first bytes
             are given when the first frame, or the description of the image, is the reason.
     """
-    source = str(dataset.file_meta.TransferSyntaxUID)
     image = ImageDescription.of(dataset, pixel_data)
-    job = _Transcoding(dataset, image, source, target, quality)
+    following = iter(frames)
+    first = next(following, None)
+    if first is None:
+        raise _miscounted()
+    job = _Transcoding(dataset, image, first.syntax, target)
     _check_overlays(job)
-    if image.bits_allocated == 1 and target == EXPLICIT_VR_LITTLE_ENDIAN:
-        return _native_bits(job, frames)
-    encoded = (
-        transcode_frame(stored, image, target, quality=quality) for stored in job.stored(frames)
-    )
-    return _native(job, encoded) if is_native(target) else _encapsulated(job, encoded)
+    stored = _counted(chain([first], following), image.number_of_frames)
+    if image.bits_allocated == 1 and is_native(target):
+        yield from _native_bits(job, stored)
+        return
+    encoded = (transcode_frame(frame, image, target, quality=quality) for frame in stored)
+    yield from (_native if is_native(target) else _encapsulated)(job, encoded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +85,18 @@ class _Transcoding:
     image: ImageDescription
     source: str
     target: str
-    quality: int
 
-    def stored(self, frames: Iterable[bytes]) -> Iterator[StoredFrame]:
-        """The frames, as many as the image declares."""
-        image, count = self.image, 0
-        is_of_bits = image.bits_allocated == 1 and is_native(self.source)
-        bits = image.rows * image.columns * image.samples_per_pixel if is_of_bits else 0
-        for count, content in enumerate(frames, 1):
-            if count > image.number_of_frames:
-                raise _miscounted()
-            yield StoredFrame(content, self.source, (count - 1) * bits & 7)
-        if count != image.number_of_frames:
+
+def _counted(frames: Iterable[StoredFrame], declared: int) -> Iterator[StoredFrame]:
+    """The frames, if they are as many as the image declares."""
+    count = 0
+    for frame in frames:
+        count += 1
+        if count > declared:
             raise _miscounted()
+        yield frame
+    if count != declared:
+        raise _miscounted()
 
 
 def _miscounted() -> NotAcceptableError:
@@ -124,13 +126,13 @@ def _native(job: _Transcoding, encoded: Iterator[EncodedFrame]) -> Iterator[byte
     yield bytes(length % 2) + _tail(job)
 
 
-def _native_bits(job: _Transcoding, frames: Iterable[bytes]) -> Iterator[bytes]:
+def _native_bits(job: _Transcoding, frames: Iterator[StoredFrame]) -> Iterator[bytes]:
     """Frames of single bits follow one another without regard to bytes (PS3.5 8.1.1)."""
     image, carried = job.image, np.empty(0, np.uint8)
     bits = image.rows * image.columns * image.samples_per_pixel * image.number_of_frames
     length = (bits + 7) // 8
     yield _head(job, EncodedFrame(b"", image), b"") + _native_header(job, length)
-    for stored in job.stored(frames):
+    for stored in frames:
         joined = np.concatenate((carried, decode_frame(stored, image).pixels.ravel()))
         whole = len(joined) & ~7
         yield np.packbits(joined[:whole], bitorder="little").tobytes()
@@ -201,7 +203,14 @@ def _tail(job: _Transcoding) -> bytes:
 
 
 def _file_meta(job: _Transcoding) -> FileMetaDataset:
-    meta = deepcopy(job.dataset.file_meta)
+    meta = deepcopy(getattr(job.dataset, "file_meta", FileMetaDataset()))
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    for keyword, own in (
+        ("MediaStorageSOPClassUID", "SOPClassUID"),
+        ("MediaStorageSOPInstanceUID", "SOPInstanceUID"),
+    ):
+        if keyword not in meta:
+            setattr(meta, keyword, job.dataset.get(own, ""))
     meta.FileMetaInformationGroupLength = 0
     meta.TransferSyntaxUID = UID(job.target)
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)

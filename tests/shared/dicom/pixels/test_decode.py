@@ -1,0 +1,138 @@
+import logging
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import convert_color_space
+
+from shared.dicom.pixels.decode import decode_frame
+from shared.dicom.pixels.encode import encode_frame
+from shared.dicom.pixels.image import StoredFrame
+from shared.errors import NotAcceptableError, NotFoundError
+from tests.shared.dicom import corpus
+from tests.shared.dicom.pixels.stored_images import RGB, StoredImage, describe, noise, read_or_skip
+
+JPEG_BASELINE, JPEG_LS, JPEG_2000 = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 80, 90))
+DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
+# Of two decoders of the discrete cosine transform, none has to be right to the last bit.
+TOLERANCE = {f"1.2.840.10008.1.2.4.{n}": 1 for n in (50, 51)}
+
+
+def pydicom_frame(stored: StoredImage, frame: int) -> np.ndarray | None:
+    """What pydicom decodes, in RGB if it is in colour; None if it cannot."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    try:
+        decoder = get_decoder(stored.whole.file_meta.TransferSyntaxUID)
+        return decoder.as_array(stored.whole, index=frame, raw=False)[0]
+    except (ValueError, RuntimeError, NotImplementedError, AttributeError):
+        return None
+
+
+def is_as_pydicom_decodes(stored: StoredImage, frame: int) -> bool:
+    expected = pydicom_frame(stored, frame)
+    assert expected is not None
+    decoded = decode_frame(stored.frames[frame], stored.description)
+    pixels = decoded.pixels
+    assert pixels.dtype == expected.dtype.newbyteorder("=")
+    if decoded.image.photometric.startswith("YBR"):
+        pixels = convert_color_space(pixels, "YBR_FULL", "RGB")
+    difference = np.abs(pixels.astype(np.float64) - expected.astype(np.float64))
+    return bool(np.nan_to_num(difference).max() <= TOLERANCE.get(stored.syntax, 0))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+def test_first_and_last_frames_of_the_corpus_are_those_that_pydicom_decodes(path: Path) -> None:
+    stored = read_or_skip(path)
+    if pydicom_frame(stored, 0) is None:
+        pytest.skip("is not decoded by pydicom")
+    assert is_as_pydicom_decodes(stored, 0)
+    assert is_as_pydicom_decodes(stored, len(stored.frames) - 1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+def test_all_frames_of_the_corpus_are_those_that_pydicom_decodes(path: Path) -> None:
+    stored = read_or_skip(path)
+    if len(stored.frames) < 3 or pydicom_frame(stored, 0) is None:
+        pytest.skip("has no more frames, or is not decoded by pydicom")
+    assert all(is_as_pydicom_decodes(stored, frame) for frame in range(len(stored.frames)))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+def test_files_that_pydicom_does_not_decode_are_decoded_or_refused(path: Path) -> None:
+    stored = read_or_skip(path)
+    if pydicom_frame(stored, 0) is not None:
+        pytest.skip("is decoded by pydicom")
+    try:
+        decoded = decode_frame(stored.frames[0], stored.description)
+    except (NotAcceptableError, NotFoundError):
+        return
+    assert decoded.pixels.shape == stored.description.shape
+
+
+def test_a_deflated_frame_is_inflated() -> None:
+    frame = noise(describe())
+    deflated = zlib.compressobj(wbits=-15)
+    content = deflated.compress(frame.pixels.tobytes()) + deflated.flush()
+    decoded = decode_frame(StoredFrame(content, DEFLATED_IMAGE_FRAME), frame.image)
+    assert np.array_equal(decoded.pixels, frame.pixels)
+
+
+def test_a_deflated_bomb_is_inflated_no_further_than_its_frame() -> None:
+    deflated = zlib.compressobj(wbits=-15)
+    content = deflated.compress(bytes(1 << 26)) + deflated.flush()
+    image = describe()
+    decoded = decode_frame(StoredFrame(content, DEFLATED_IMAGE_FRAME), image)
+    assert decoded.pixels.nbytes == image.frame_length
+
+
+def test_a_damaged_deflated_frame_is_refused() -> None:
+    with pytest.raises(NotAcceptableError, match="damaged"):
+        decode_frame(StoredFrame(b"\xff" * 40, DEFLATED_IMAGE_FRAME), describe())
+
+
+@pytest.mark.parametrize("syntax", [JPEG_BASELINE, JPEG_LS, JPEG_2000])
+def test_a_frame_of_another_size_than_its_image_is_refused(syntax: str) -> None:
+    content = encode_frame(noise(describe(200, 200)), syntax).content
+    with pytest.raises(NotAcceptableError, match="size"):
+        decode_frame(StoredFrame(content, syntax), describe(100, 200))
+
+
+@pytest.mark.parametrize("syntax", [JPEG_LS, JPEG_2000])
+def test_a_frame_of_more_bits_than_its_image_is_refused(syntax: str) -> None:
+    content = encode_frame(noise(describe(bits_allocated=16)), syntax).content
+    with pytest.raises(NotAcceptableError, match="bits"):
+        decode_frame(StoredFrame(content, syntax), describe())
+
+
+@pytest.mark.parametrize("syntax", [JPEG_LS, JPEG_2000, "1.2.840.10008.1.2.4.70"])
+def test_a_frame_that_is_cut_short_is_refused(syntax: str) -> None:
+    content = encode_frame(noise(describe(64, 64)), syntax).content
+    with pytest.raises(NotAcceptableError):
+        decode_frame(StoredFrame(content[:60], syntax), describe(64, 64))
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.102", "1.2.3.4"])
+def test_video_and_private_syntaxes_are_refused(syntax: str) -> None:
+    with pytest.raises(NotAcceptableError, match="not decoded here"):
+        decode_frame(StoredFrame(b"\0" * 64, syntax), describe())
+
+
+def test_compressed_floating_point_is_refused() -> None:
+    image = describe(bits_allocated=32, is_float=True)
+    with pytest.raises(NotAcceptableError):
+        decode_frame(StoredFrame(b"\0" * 64, JPEG_2000), image)
+
+
+def test_a_jfif_frame_in_color_is_ybr_even_where_the_image_says_rgb() -> None:
+    rgb = describe(16, 16, **RGB)
+    encoded = encode_frame(noise(rgb), JPEG_BASELINE)
+    by_name = decode_frame(StoredFrame(encoded.content, JPEG_BASELINE), encoded.image)
+    mislabelled = decode_frame(StoredFrame(encoded.content, JPEG_BASELINE), rgb)
+    assert np.array_equal(by_name.pixels, mislabelled.pixels)
+    assert mislabelled.image.photometric == "RGB"
