@@ -127,12 +127,17 @@ def show(frame: Frame, dataset: Dataset, index: int, window: Window | None = Non
         return Palette.of(dataset).apply(frame.pixels)
     if image.photometric in _GRAYSCALE and not image.is_color:
         shades = render_grayscale(frame, dataset, index, window)
-        is_colored = str(dataset.get("PixelPresentation") or "") in _COLORED
-        return _add_colors(frame, shades, dataset) if is_colored else shades
+        return _add_colors(frame, shades, dataset) if _has_colors(dataset) else shades
     rgb = to_rgb(frame)
     if rgb.image.photometric != "RGB" or image.samples_per_pixel != 3:  # noqa: PLR2004
         raise NotAcceptableError("Images of this photometric interpretation are not rendered.")
     return _to_octets(rgb)
+
+
+def _has_colors(dataset: Dataset) -> bool:
+    """Whether there is a supplemental palette; images say so whose colours are left out, too."""
+    is_presented = str(dataset.get("PixelPresentation") or "") in _COLORED
+    return is_presented and "RedPaletteColorLookupTableDescriptor" in dataset
 
 
 def _add_colors(frame: Frame, shades: Pixels, dataset: Dataset) -> Pixels:

@@ -18,8 +18,8 @@ from shared.dicom.pydicom_reader import read_with_pydicom
 from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN
 from shared.errors import InvalidInstanceError
 
-GRAY = {"photometric": "MONOCHROME2", "samples_per_pixel": 1}
-RGB = {"photometric": "RGB", "samples_per_pixel": 3}
+GRAY: dict[str, Any] = {"photometric": "MONOCHROME2", "samples_per_pixel": 1}
+RGB: dict[str, Any] = {"photometric": "RGB", "samples_per_pixel": 3}
 
 
 @dataclass(frozen=True)
