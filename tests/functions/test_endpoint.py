@@ -199,6 +199,20 @@ async def test_head_answers_as_get_without_the_body(client: Client) -> None:
     assert (missing.status_code, missing.content) == (404, b"")
 
 
+@pytest.mark.parametrize(("frames", "is_streamed"), [(4, False), (12, True)])
+async def test_only_an_answer_above_a_mebibyte_is_streamed(
+    client: Client, *, frames: int, is_streamed: bool
+) -> None:
+    source = image(rows=256, columns=256, frames=frames)
+    content = part10(source)
+    await client.store("/v2", [content])
+
+    answer = await client.get(f"/v2/studies/{source.StudyInstanceUID}")
+
+    assert content in answer.content
+    assert ("content-length" in answer.headers) is not is_streamed
+
+
 async def test_a_missing_blob_is_an_error_and_not_a_broken_answer(
     client: Client, services: Services
 ) -> None:
