@@ -10,6 +10,7 @@ from shared.dicom.uid import parse_uid
 from shared.dicomweb.media_type import accept_dicom_json
 from shared.dicomweb.store_report import StoreResult
 from shared.dicomweb.store_request import instance_bodies
+from shared.dicomweb.warning import warning_header
 from shared.wiring import Services
 
 blueprint = func.Blueprint()
@@ -60,4 +61,7 @@ async def _store(request: Request, services: Services) -> Response:
     if result is StoreResult.NOTHING_SENT:
         return Response(status=_STATUS[result])
     document = report.document(request.version, request.base_url)
-    return Response(status=_STATUS[result], media_type=DICOM_JSON, body=dumps(document))
+    warning = warning_header(report.sentences, request.headers.get("host", ""))
+    return Response(
+        status=_STATUS[result], media_type=DICOM_JSON, body=dumps(document), headers=warning
+    )

@@ -3,11 +3,14 @@
 import io
 import uuid
 from collections.abc import Iterable
+from struct import pack
 from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 
@@ -64,6 +67,18 @@ def part10(source: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, source, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def with_values(content: bytes, **values: bytes) -> bytes:
+    """A file in explicit VR with values as a sloppy sender writes them: only made even."""
+    for keyword, value in values.items():
+        tag = Tag(keyword)
+        header = pack("<HH", tag.group, tag.element) + dictionary_VR(tag).encode()
+        before, _, rest = content.partition(header)
+        length = int.from_bytes(rest[:2], "little")
+        even = value + b" " * (len(value) % 2)
+        content = before + header + pack("<H", len(even)) + even + rest[2 + length :]
+    return content
 
 
 def multipart(

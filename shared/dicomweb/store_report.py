@@ -40,12 +40,17 @@ class StoreResult(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An instance that is now in the archive."""
+    """An instance that is now in the archive.
+
+    Attributes:
+        sentences: What the Warning header says of it.
+    """
 
     path: ResourcePath
     sop_class_uid: str
     warning: WarningReason | None = None
     problems: tuple[Problem, ...] = ()
+    sentences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,12 @@ class StoreReport:
         if len(stored) < len(self.outcomes) or warned:
             return StoreResult.STORED_IN_PART
         return StoreResult.STORED
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """What the Warning header of the answer says, each sentence once."""
+        stored = (outcome for outcome in self.outcomes if isinstance(outcome, Stored))
+        return tuple(dict.fromkeys(text for outcome in stored for text in outcome.sentences))
 
     def document(self, version: int, base_url: str) -> Document:
         """The data set of the answer (PS3.18 Tables 10.5.3-1 and I.2-1); URLs below `base_url`."""
@@ -132,4 +143,4 @@ def _problems(problems: Sequence[Problem]) -> Element:
         {"00000902": _element("LO", problem.comment[:_ERROR_COMMENT_LENGTH])}
         for problem in problems
     ]
-    return {"vr": "SQ", "Value": items} if items else {"vr": "SQ", "Value": []}
+    return {"vr": "SQ", "Value": items}

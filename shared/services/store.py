@@ -9,6 +9,7 @@ from time import monotonic
 from shared.dicom.blob_names import time_of
 from shared.dicom.header import Header
 from shared.dicom.json_model import value
+from shared.dicom.preamble import PreambleKind
 from shared.dicom.resource import ResourcePath
 from shared.dicom.transfer_syntax import transfer_syntax
 from shared.dicom.uid import Uid
@@ -34,6 +35,11 @@ from shared.services.instance_writer import (
 _BATCH_INSTANCES = 256
 _BATCH_SECONDS = 5.0
 _WRITES_AT_ONCE = 4
+
+_FIRST_VALUE_ONLY = (
+    "One or more indexed Dicom tag(s) have multiple values, only first value is indexed."
+)
+_EXECUTABLE = "The preamble makes the file a program; zeros are sent in its place."
 
 type Body = AsyncIterator[Chunk]
 type _Waiting = tuple[int, WrittenInstance]
@@ -165,7 +171,7 @@ class _Request:
                 self._waiting.append((number, result))
 
     def _check(self, header: Header) -> Verdict:
-        verdict = validate(header.document, self._version)
+        verdict = validate(header.document, self._version, header.null_padded)
         if verdict.path is not None and self._study not in (None, verdict.path.study):
             mismatch = Problem(STUDY_INSTANCE_UID, "The study is not the one that was asked for.")
             return Verdict(verdict.path, (mismatch, *verdict.failures), (), verdict.document)
@@ -204,7 +210,7 @@ class _Request:
         if isinstance(outcome, AlreadyStored) and not self._is_retry(written, outcome):
             path = written.instance.path
             return Failed(FailureReason.ALREADY_STORED, path, _sop_class_uid(written.header))
-        return _stored(written)
+        return _stored(written, self._version)
 
     def _is_retry(self, written: WrittenInstance, outcome: AlreadyStored) -> bool:
         """Whether the very same file was stored by an earlier request; v1 does not forgive that."""
@@ -250,15 +256,21 @@ def _refused(result: RefusedInstance) -> Failed:
     )
 
 
-def _stored(written: WrittenInstance) -> Stored:
-    problems = written.verdict.warnings
+def _stored(written: WrittenInstance, version: int) -> Stored:
+    verdict, header = written.verdict, written.header
+    problems, sentences = verdict.warnings, []
+    if verdict.has_unindexed_values:
+        sentences.append(_FIRST_VALUE_ONLY)
+    if header.preamble is PreambleKind.EXECUTABLE:
+        sentences.append(_EXECUTABLE)
+        problems = (*problems, Problem(None, _EXECUTABLE)) if version > 1 else problems
     warning = None
-    if transfer_syntax(written.instance.file.transfer_syntax_uid).is_implicit:
+    if transfer_syntax(header.transfer_syntax_uid).is_implicit:
         warning = WarningReason.IMPLICIT_VR
     elif problems:
         warning = WarningReason.ATTRIBUTES
-    sop_class_uid = _sop_class_uid(written.header) or ""
-    return Stored(written.instance.path, sop_class_uid, warning, problems)
+    sop_class_uid = _sop_class_uid(header) or ""
+    return Stored(written.instance.path, sop_class_uid, warning, problems, tuple(sentences))
 
 
 def _sop_class_uid(header: Header) -> str | None:
