@@ -12,7 +12,10 @@ _FRAME = Struct(">BHHB")
 _SEGMENT = Struct(">BBH")
 _SIZE = Struct(">HIIIIIIIIH")
 _STYLE = Struct(">BBHBBBBBB")
-_START_OF_IMAGE, _START_OF_CODESTREAM, _JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0c"
+START_OF_CODESTREAM = b"\xff\x4f\xff\x51"
+"""The two markers that JPEG 2000 and HTJ2K begin with."""
+
+_START_OF_IMAGE, _JP2 = b"\xff\xd8", b"\x00\x00\x00\x0c"
 # Hierarchical and arithmetic processes have no decoder here; DICOM has retired them.
 _FRAME_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}
 _UNSERVED_FRAME_MARKERS = set(range(0xC5, 0xD0)) - {0xC8, 0xCC}
@@ -21,6 +24,7 @@ _PREFIX, _PROGRESSIVE, _SIGNED = 0xFF, 0xC2, 0x80
 _START_OF_SCAN, _CODING_STYLE, _START_OF_TILE = 0xDA, 0x52, 0x90
 _APPLICATION = {0xE0, 0xEE}
 _TOLD = 12
+_HIGH_THROUGHPUT = 1 << 14
 _MAX_SCANS = 128
 _MAX_TILES = 0xFFFF
 _MAX_BLOCKS = 1 << 22
@@ -34,6 +38,7 @@ class CodedFrame:
     Attributes:
         marker: That of the start of frame, which names the process; 0 for JPEG 2000.
         bits: Of a sample.
+        is_high_throughput: The blocks of JPEG 2000 are coded as HTJ2K has it.
         is_jfif: The frame has a JFIF segment, so three components are luminance and chrominance.
         adobe_transform: The colour transform that an Adobe segment names, if there is one.
         component_ids: Of JPEG, one byte a component.
@@ -45,6 +50,7 @@ class CodedFrame:
     bits: int
     marker: int = 0
     is_signed: bool = False
+    is_high_throughput: bool = False
     is_jfif: bool = False
     adobe_transform: int | None = None
     component_ids: bytes = b""
@@ -59,8 +65,8 @@ def read_coded_frame(data: bytes) -> CodedFrame:
     try:
         if data.startswith(_START_OF_IMAGE):
             return _read_jpeg(data)
-        at = data.find(_START_OF_CODESTREAM, 0, 4096) if data.startswith(_JP2) else 0
-        if data.startswith(_START_OF_CODESTREAM, max(at, 0)):
+        at = data.find(START_OF_CODESTREAM, 0, 4096) if data.startswith(_JP2) else 0
+        if data.startswith(START_OF_CODESTREAM, max(at, 0)):
             return _read_jpeg_2000(data, max(at, 0))
     except (error, IndexError) as cause:
         raise NotAcceptableError("A compressed frame ends within its header.") from cause
@@ -101,8 +107,8 @@ def _start_of_frame(data: bytes, at: int, segments: list[bytes]) -> CodedFrame:
 
 
 def _read_jpeg_2000(data: bytes, at: int) -> CodedFrame:
-    _, right, bottom, left, top, tile_columns, tile_rows, _, _, samples = _SIZE.unpack_from(
-        data, at + 6
+    capabilities, right, bottom, left, top, tile_columns, tile_rows, _, _, samples = (
+        _SIZE.unpack_from(data, at + 6)
     )
     depth, horizontal, vertical = data[at + 42 : at + 45]
     columns, rows = right - left, bottom - top
@@ -115,7 +121,14 @@ def _read_jpeg_2000(data: bytes, at: int) -> CodedFrame:
     if -(-right // tile_columns) * -(-bottom // tile_rows) > _MAX_TILES:
         raise NotAcceptableError("A compressed frame has more tiles than are decoded here.")
     _check_blocks(data, at, rows * columns * samples)
-    return CodedFrame(rows, columns, samples, (depth & 0x7F) + 1, is_signed=depth >= _SIGNED)
+    return CodedFrame(
+        rows,
+        columns,
+        samples,
+        (depth & 0x7F) + 1,
+        is_signed=depth >= _SIGNED,
+        is_high_throughput=bool(capabilities & _HIGH_THROUGHPUT),
+    )
 
 
 def _check_blocks(data: bytes, at: int, values: int) -> None:

@@ -12,7 +12,7 @@ from zlib import error as zlib_error
 import imagecodecs
 import numpy as np
 
-from shared.dicom.pixels.coded_frame import CodedFrame, read_coded_frame
+from shared.dicom.pixels.coded_frame import START_OF_CODESTREAM, CodedFrame, read_coded_frame
 from shared.dicom.pixels.image import Frame, ImageDescription, Pixels, StoredFrame
 from shared.dicom.pixels.native import keep_stored_bits, read_native
 from shared.dicom.pixels.rle import read_rle
@@ -79,7 +79,7 @@ def _decode_coded(data: bytes, syntax: TransferSyntax, image: ImageDescription) 
     coded = read_coded_frame(data)
     _check(coded, image)
     if not coded.marker:
-        pixels = imagecodecs.jpeg2k_decode(data)
+        pixels = _decode_jpeg_2000(data, coded)
         photometric = "RGB" if image.photometric in _RETURNED_AS_RGB else image.photometric
     elif coded.marker == _JPEG_LS:
         pixels, photometric = imagecodecs.jpegls_decode(_with_end(data)), image.photometric
@@ -88,6 +88,16 @@ def _decode_coded(data: bytes, syntax: TransferSyntax, image: ImageDescription) 
     if pixels.shape != image.shape:
         pixels = pixels.reshape(image.shape)
     return _frame(_fit(pixels, coded, image), image, photometric)
+
+
+def _decode_jpeg_2000(data: bytes, coded: CodedFrame) -> Pixels:
+    if not coded.is_high_throughput:
+        return imagecodecs.jpeg2k_decode(data)
+    # OpenJPH reads a codestream only, and gives planes where no colour transform joins them.
+    start = data.index(START_OF_CODESTREAM)
+    pixels: Pixels = imagecodecs.htj2k_decode(data[start:] if start else data)
+    is_planar = pixels.shape == (coded.samples, coded.rows, coded.columns)
+    return pixels.transpose(1, 2, 0) if is_planar and coded.samples > 1 else pixels
 
 
 def _with_end(data: bytes) -> bytes:

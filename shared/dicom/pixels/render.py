@@ -73,7 +73,7 @@ def render(
         case "image/jpeg":
             first.save(written, "JPEG", quality=asked.quality, icc_profile=profile)
         case "image/png":
-            first.save(written, "PNG", compress_level=3, icc_profile=profile)
+            first.save(written, "PNG", compress_level=1, icc_profile=profile)
         case "image/gif":
             _write_gif(written, first, pictures, _duration(dataset))
         case _:
@@ -163,7 +163,7 @@ def _to_octets(frame: Frame) -> Pixels:
 def _write_gif(
     written: BytesIO, first: Image.Image, others: Iterator[Image.Image], duration: float
 ) -> None:
-    first.save(
+    _of_palette(first).save(
         written,
         "GIF",
         save_all=True,
@@ -180,7 +180,13 @@ def _bounded(first: Image.Image, others: Iterator[Image.Image]) -> Iterator[Imag
         length += picture.width * picture.height
         if length > MAX_ANIMATED_LENGTH:
             raise NotAcceptableError("The image has more frames than are rendered together.")
-        yield picture
+        yield _of_palette(picture)
+
+
+def _of_palette(picture: Image.Image) -> Image.Image:
+    """Colours by an octree: a sixteenth of the time of the median cut that would be taken."""
+    is_gray = picture.mode == "L"
+    return picture if is_gray else picture.quantize(256, method=Image.Quantize.FASTOCTREE)
 
 
 def _duration(dataset: Dataset) -> float:
