@@ -48,7 +48,9 @@ async def retrieve_frames(request: Request, services: Services) -> Response:
     ways = acceptable_frames(
         request.accept, version=request.version, count=len(frames), preferred=request.preferred
     )
-    retrieval = await services.retrieve.frames(request.partition, parse_path(**names), frames, ways)
+    retrieval = await services.retrieve.frames(
+        request.partition, parse_path(**names), frames, ways, version=request.version
+    )
     representation = retrieval.representation
     if request.version > 1 and representation.is_multipart:
         representation = representation.with_type_of_syntax()
@@ -61,12 +63,13 @@ async def _response(
     status = HTTPStatus.PARTIAL_CONTENT if retrieval.omitted else HTTPStatus.OK
     headers = {"Vary": "Accept"}
     if retrieval.omitted:
-        sentence = f"{retrieval.omitted} instances are not stored in this transfer syntax"
+        sentence = f"{retrieval.omitted} instances cannot be given in this transfer syntax"
         headers |= warning_header([sentence], request.headers.get("host", ""))
     media_type = representation.media_type
     if not representation.is_multipart:
         only = await anext(retrieval.contents)
-        headers["Content-Length"] = str(only.length)
+        if only.length is not None:
+            headers["Content-Length"] = str(only.length)
         type_ = f"{media_type}; transfer-syntax={only.transfer_syntax_uid}"
         return Response(status=status, media_type=type_, body=only.body, headers=headers)
     writer = MultipartWriter()

@@ -15,13 +15,16 @@ from shared.ports import BlobStore, Index, Secrets, StateTable
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
 from shared.services.health import Health
+from shared.services.images import Images
 from shared.services.instance_writer import InstanceWriter
 from shared.services.metadata import Metadata
 from shared.services.partitions import Partitions
+from shared.services.pixel_work import PixelWork
 from shared.services.retrieve import Retrieve
 from shared.services.search import Search
 from shared.services.series_document import SeriesDocuments
 from shared.services.store import Store
+from shared.services.transcoding import Transcoding
 from shared.settings import Partitions as PartitionRule
 from shared.settings import Settings
 
@@ -84,6 +87,7 @@ def build(settings: Settings) -> Services:
     state = SqlStateTable(index)
     writer = InstanceWriter(blobs, bulk_data_threshold_bytes=settings.bulk_data_threshold_bytes)
     documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)
+    images, work = Images(blobs), PixelWork()
     return Services(
         settings=settings,
         blobs=blobs,
@@ -101,7 +105,7 @@ def build(settings: Settings) -> Services:
             max_part_bytes=settings.store_max_part_bytes,
             max_total_bytes=settings.store_max_request_bytes,
         ),
-        retrieve=Retrieve(blobs, index),
+        retrieve=Retrieve(blobs, index, images, Transcoding(images, work)),
         metadata=Metadata(blobs, index, documents),
         search=Search(blobs, index),
         delete=Delete(blobs, index, grace=settings.deleted_blob_grace_seconds),

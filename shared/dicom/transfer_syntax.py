@@ -9,12 +9,17 @@ from pydicom._uid_dict import UID_dictionary
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 OCTET_STREAM = "application/octet-stream"
 
 # JPIP with deflate and Deflated Explicit VR: the data set itself is compressed.
 _DEFLATED = frozenset(
-    {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
+    {
+        DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+        "1.2.840.10008.1.2.4.95",
+        "1.2.840.10008.1.2.4.205",
+    }
 )
 # Pixel data by reference, or in a real-time stream: the file holds none.
 _WITHOUT_PIXELS = (
@@ -77,7 +82,7 @@ def _known(uid: str, name: str) -> TransferSyntax:
         IMPLICIT_VR_LITTLE_ENDIAN,
         EXPLICIT_VR_LITTLE_ENDIAN,
         EXPLICIT_VR_BIG_ENDIAN,
-        "1.2.840.10008.1.2.1.99",
+        DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     }
     return TransferSyntax(
         uid,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.dicom.transfer_syntax import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     TRANSFER_SYNTAXES,
@@ -24,6 +25,19 @@ MULTIPART = "multipart/related"
 OCTET_STREAM = "application/octet-stream"
 _ANY = "*/*"
 _JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
+# Native pixels are the same bytes, whether the VRs around them are told or deflated or neither.
+_SAME_PIXELS = frozenset(
+    {EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN}
+)
+# PS3.18 Table 8.7.3-5 (2025b).
+_DEFAULT_SYNTAXES = {
+    OCTET_STREAM: EXPLICIT_VR_LITTLE_ENDIAN,
+    "image/jpeg": "1.2.840.10008.1.2.4.70",
+    "image/dicom-rle": "1.2.840.10008.1.2.5",
+    "image/jls": "1.2.840.10008.1.2.4.80",
+    "image/jp2": _JPEG_2000_LOSSLESS,
+    "image/jphc": "1.2.840.10008.1.2.4.201",
+}
 
 _NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _TYPE = re.compile(rf"[ \t]*({_NAME})/({_NAME})[ \t]*")
@@ -184,15 +198,25 @@ class Representation:
         ):
             return False
         if self.transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
-            # Native pixels are the same bytes, whether the VRs around them are told or not.
-            return stored_syntax_uid in (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+            return stored_syntax_uid in _SAME_PIXELS
         return self.transfer_syntax_uid in (AS_STORED, stored_syntax_uid)
 
     def given_from(self, stored_syntax_uid: str) -> "Representation":
         """The same with the transfer syntax that a frame stored in a syntax is sent in."""
         if self.transfer_syntax_uid != AS_STORED:
             return self
+        if transfer_syntax(stored_syntax_uid).is_deflated:
+            stored_syntax_uid = EXPLICIT_VR_LITTLE_ENDIAN
         return replace(self, transfer_syntax_uid=stored_syntax_uid)
+
+    @property
+    def transcoded_to(self) -> str | None:
+        """The transfer syntax for a frame that is not stored as asked for, None without one."""
+        uid = self.transfer_syntax_uid
+        if uid == AS_STORED:
+            return _DEFAULT_SYNTAXES.get(self.media_type)
+        fitting = (OCTET_STREAM, transfer_syntax(uid).frame_media_type)
+        return uid if self.media_type in fitting else None
 
     def with_type_of_syntax(self) -> "Representation":
         """The same with the media type that a frame has in its transfer syntax."""

@@ -195,9 +195,7 @@ def _describe(
     if verdict.failures or verdict.path is None:
         return RefusedInstance(header, verdict)
     side_blobs: _SideBlobs = []
-    # A deflated file has no byte ranges to speak of.
-    positions = None if header.is_inflated else header.frames
-    frames = None if positions is None else positions.to_json()
+    frames = None if header.frames is None else header.frames.to_json()
     if frames is not None and len(frames) > _LARGEST_INLINE_FRAME_MAP:
         side_blobs.append((frames_blob(received.blob_id), compress(frames.encode())))
         frames = "blob"
@@ -216,9 +214,7 @@ def _describe(
         partition_name=partition_name,
         path=verdict.path,
         file=file,
-        bulk={}
-        if header.is_inflated
-        else {bulk.path: (bulk.offset, bulk.length) for bulk in header.bulk_values},
+        bulk={bulk.path: (bulk.offset, bulk.length) for bulk in header.bulk_values},
         document=document,
     )
     side_blobs.append((metadata_blob(received.blob_id), metadata.pack()))

@@ -1,30 +1,39 @@
-"""Retrieve: give back instances and frames as they are stored (PS3.18 10.4, 2025b)."""
+"""Retrieve: give back instances and frames, as they are stored if that is acceptable.
+
+Standard: PS3.18 10.4 (2025b).
+"""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Buffer, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Buffer, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
-from shared.dicom.blob_names import dicom_blob, frames_blob
-from shared.dicom.frames import ByteRange, FramePositions, NativeFrames, from_json
+from shared.dicom.blob_names import dicom_blob
+from shared.dicom.frames import FramePositions
 from shared.dicom.resource import ResourcePath
+from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
 from shared.dicomweb.media_type import AS_STORED, Representation
 from shared.dicomweb.multipart import Chunk
 from shared.errors import NotAcceptableError, NotFoundError
-from shared.ports import BlobStore, Index, Partition, StoredInstance
-from shared.services.metadata_file import decompress
+from shared.ports import BlobStore, Index, InstanceFile, Partition, StoredInstance
+from shared.services.images import Images, OpenImage, frame_positions
+from shared.services.missing import missing
+from shared.services.pixel_work import AT_ONCE
 from shared.services.read_ahead import read_ahead
+from shared.services.stored_frames import stored_frames
+from shared.services.transcoding import Transcoding, can_transcode
 
 _SMALL_BYTES = 1_048_576
 _READS_AT_ONCE = 4
-_FRAME_GROUP_BYTES = 4_194_304
+_LARGEST_TRANSCODED_V1_BYTES = 104_857_600
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of an instance or a frame; `length` in bytes."""
+    """The bytes of an instance or a frame; `length` in bytes, None while it is not known."""
 
     transfer_syntax_uid: str
-    length: int
+    length: int | None
     body: AsyncIterator[Chunk]
 
 
@@ -41,12 +50,37 @@ class Retrieval:
     omitted: int = 0
 
 
-class Retrieve:
-    """Streams stored files, and frames by byte range."""
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What decides whether instances can be given in a transfer syntax."""
 
-    def __init__(self, blobs: BlobStore, index: Index) -> None:
+    transfer_syntax_uid: str
+    has_pixels: bool
+
+    @classmethod
+    def of(cls, file: InstanceFile) -> "_Kind":
+        return cls(file.transfer_syntax_uid, file.pixel_data_offset is not None)
+
+    def is_given_in(self, syntax_uid: str) -> bool:
+        """Whether they are stored so, or may be transcoded."""
+        return self.is_stored_in(syntax_uid) or can_transcode(
+            self.transfer_syntax_uid, syntax_uid, has_pixels=self.has_pixels
+        )
+
+    def is_stored_in(self, syntax_uid: str) -> bool:
+        return syntax_uid in (AS_STORED, self.transfer_syntax_uid)
+
+
+class Retrieve:
+    """Streams stored files, and frames by byte range; transcodes them where it must."""
+
+    def __init__(
+        self, blobs: BlobStore, index: Index, images: Images, transcoding: Transcoding
+    ) -> None:
         self._blobs = blobs
         self._index = index
+        self._images = images
+        self._transcoding = transcoding
 
     async def instances(
         self,
@@ -56,36 +90,42 @@ class Retrieve:
         *,
         version: int,
     ) -> Retrieval:
-        """The files at or below a path, in the first of the ways that gives the most of them.
+        """The files at or below a path, in the way that gives the most of them.
+
+        Of ways that give as many, the one that transcodes the fewest is taken, then the first.
 
         Raises:
             NotFoundError: Nothing is there.
             NotAcceptableError: None of them can be given in any of the ways; in v1 also when a
-                transfer syntax is asked for and there are several instances.
+                transfer syntax is asked for and there are several instances, or a large one.
         """
         instances = self._index.instances(partition, path)
         if ways[0].transfer_syntax_uid == AS_STORED:
             first = await anext(instances, None)
             if first is None:
-                raise _not_found(path)
-            return Retrieval(ways[0], self._contents(_chain(first, instances)))
-        stored: Counter[str] = Counter()
+                raise await missing(self._index, partition, path, version=version)
+            return Retrieval(ways[0], self._contents(_chain(first, instances), self._as_stored))
+        stored: Counter[_Kind] = Counter()
         async for instance in instances:
-            stored[instance.file.transfer_syntax_uid] += 1
+            stored[_Kind.of(instance.file)] += 1
             if version == 1 and stored.total() > 1:
                 raise _not_given("instances")
+            if version == 1:
+                _check_length(instance.file, ways[0].transfer_syntax_uid)
         if not stored:
-            raise _not_found(path)
-        way = max(ways, key=lambda way: _given(way, stored))
-        given = _given(way, stored)
+            raise await missing(self._index, partition, path, version=version)
+        way = max(ways, key=lambda way: _given(way.transfer_syntax_uid, stored))
+        given, _ = _given(way.transfer_syntax_uid, stored)
         if not given:
             raise _not_given("instances")
+        syntax_uid = way.transfer_syntax_uid
         wanted = (
             instance
             async for instance in self._index.instances(partition, path)
-            if way.transfer_syntax_uid in (AS_STORED, instance.file.transfer_syntax_uid)
+            if _Kind.of(instance.file).is_given_in(syntax_uid)
         )
-        return Retrieval(way, self._contents(wanted), stored.total() - given)
+        load = partial(self._given, syntax_uid, is_only=stored.total() == 1)
+        return Retrieval(way, self._contents(wanted, load), stored.total() - given)
 
     async def frames(
         self,
@@ -93,6 +133,8 @@ class Retrieve:
         path: ResourcePath,
         numbers: Sequence[int],
         ways: Sequence[Representation],
+        *,
+        version: int,
     ) -> Retrieval:
         """Frames of an instance, 1-based, in the order asked; all are checked before any is read.
 
@@ -100,65 +142,66 @@ class Retrieve:
 
         Raises:
             NotFoundError: There is no such instance, it has no pixel data, or no such frame.
-            NotAcceptableError: It is stored in another transfer syntax, or its frames cannot be
-                told apart.
+            NotAcceptableError: It can be given in none of the ways, or its frames cannot be told
+                apart; in v1 also when it is large and would have to be transcoded.
         """
         instance = await self._index.find_instance(partition, path)
         if instance is None:
-            raise _not_found(path)
-        positions = await self._positions(instance)
+            raise await missing(self._index, partition, path, version=version)
+        file = instance.file
+        positions = await frame_positions(self._blobs, file)
         if max(numbers) > positions.count:
             raise NotFoundError("The specified frame cannot be found.")
-        stored = instance.file.transfer_syntax_uid
-        way = next((way for way in ways if way.is_given_in(stored)), None)
-        if way is None:
-            raise _not_given("frames")
-        way = way.given_from(stored)
-        name = dicom_blob(instance.file.blob_id)
         frames = [number - 1 for number in numbers]
-        return Retrieval(way, self._frames(name, way.transfer_syntax_uid, positions, frames))
+        stored = file.transfer_syntax_uid
+        # The Standard knows frames only in little endian (PS3.18 8.7.3.3.2, 2025b).
+        is_turned = version > 1 and stored == EXPLICIT_VR_BIG_ENDIAN
+        sent = EXPLICIT_VR_LITTLE_ENDIAN if is_turned else stored
+        way = next((way.given_from(sent) for way in ways if way.is_given_in(sent)), None)
+        if way is None:
+            way = _transcoded(ways, stored)
+        elif not is_turned:
+            contents = self._stored_frames(file, way.transfer_syntax_uid, positions, frames)
+            return Retrieval(way, contents)
+        if version == 1:
+            _check_length(file, way.transfer_syntax_uid)
+        load = partial(
+            self._transcoded_frame, await self._images.open(file), way.transfer_syntax_uid
+        )
+        return Retrieval(way, read_ahead(_iterate(frames), load, depth=AT_ONCE))
 
-    async def _positions(self, instance: StoredInstance) -> FramePositions:
-        file = instance.file
-        if file.pixel_data_offset is None:
-            raise NotFoundError("The specified instance has no pixel data.")
-        if file.frames is None:
-            raise NotAcceptableError("The frames of this instance cannot be told apart.")
-        text = file.frames
-        if text == "blob":
-            text = decompress(await self._blobs.get(frames_blob(file.blob_id))).decode()
-        return from_json(text)
-
-    async def _frames(
-        self, name: str, syntax: str, positions: FramePositions, frames: Sequence[int]
+    async def _stored_frames(
+        self, file: InstanceFile, syntax_uid: str, positions: FramePositions, frames: Sequence[int]
     ) -> AsyncIterator[Content]:
-        for group in _groups(positions, frames):
-            if (large := _large_frame(positions, group)) is not None:
-                length = sum(piece.length for piece in large)
-                yield Content(syntax, length, self._pieces(name, large))
-                continue
-            ranges = [positions.range_of(frame) for frame in group]
-            read = await self._blobs.get_ranges(
-                name, [piece for frame in ranges for piece in frame]
-            )
-            pieces = iter(read)
-            for frame, frame_ranges in zip(group, ranges, strict=True):
-                content = [next(pieces) for _ in frame_ranges]
-                if isinstance(positions, NativeFrames) and positions.frame_bits % 8:
-                    content = [_bits(content[0], positions.bit_offset(frame), positions.frame_bits)]
-                length = sum(memoryview(piece).nbytes for piece in content)
-                yield Content(syntax, length, _each(content))
+        async for length, body in stored_frames(self._blobs, file, positions, frames):
+            yield Content(syntax_uid, length, body)
 
-    async def _pieces(self, name: str, pieces: Sequence[ByteRange]) -> AsyncIterator[Chunk]:
-        for piece in pieces:
-            async for chunk in self._blobs.stream(name, piece.offset, piece.length):
-                yield memoryview(chunk)
+    async def _transcoded_frame(self, image: OpenImage, target: str, index: int) -> Content:
+        content = await self._transcoding.frame(image, index, target)
+        return Content(target, len(content), _each([content]))
 
-    async def _contents(self, instances: AsyncIterator[StoredInstance]) -> AsyncIterator[Content]:
-        async for content in read_ahead(instances, self._content, depth=_READS_AT_ONCE):
+    async def _contents(
+        self,
+        instances: AsyncIterator[StoredInstance],
+        load: Callable[[StoredInstance], Awaitable[Content]],
+    ) -> AsyncIterator[Content]:
+        async for content in read_ahead(instances, load, depth=_READS_AT_ONCE):
             yield content
 
-    async def _content(self, instance: StoredInstance) -> Content:
+    async def _given(self, syntax_uid: str, instance: StoredInstance, *, is_only: bool) -> Content:
+        file = instance.file
+        if _Kind.of(file).is_stored_in(syntax_uid):
+            return await self._as_stored(instance)
+        try:
+            body = await self._transcoding.instance(file, syntax_uid)
+        except NotAcceptableError:
+            if is_only:
+                raise
+            # The answer is on its way: the file itself, named as what it is, loses nothing.
+            return await self._as_stored(instance)
+        return Content(syntax_uid, None, body)
+
+    async def _as_stored(self, instance: StoredInstance) -> Content:
         file = instance.file
         name = dicom_blob(file.blob_id)
         if file.length <= _SMALL_BYTES:
@@ -168,51 +211,38 @@ class Retrieve:
         return Content(file.transfer_syntax_uid, file.length, body)
 
 
-def _not_found(path: ResourcePath) -> NotFoundError:
-    return NotFoundError(f"The specified {path.level.name.lower()} cannot be found.")
-
-
 def _not_given(what: str) -> NotAcceptableError:
     return NotAcceptableError(
-        f"The {what} are not stored in the transfer syntax asked for; "
+        f"The {what} cannot be given in the transfer syntax asked for; "
         "transfer-syntax=* gives them as they are."
     )
 
 
-def _given(way: Representation, stored: Mapping[str, int]) -> int:
-    """How many instances a way gives, of as many as are stored in each transfer syntax."""
-    if way.transfer_syntax_uid == AS_STORED:
-        return sum(stored.values())
-    return stored.get(way.transfer_syntax_uid, 0)
+def _check_length(file: InstanceFile, syntax_uid: str) -> None:
+    is_stored = syntax_uid in (AS_STORED, file.transfer_syntax_uid)
+    if not is_stored and file.length > _LARGEST_TRANSCODED_V1_BYTES:
+        raise NotAcceptableError("The instance is too large to be transcoded.")
 
 
-def _large_frame(positions: FramePositions, group: Sequence[int]) -> Sequence[ByteRange] | None:
-    """The ranges of a frame that is too large to be held, and needs no shifting of its bits."""
-    if len(group) > 1 or (isinstance(positions, NativeFrames) and positions.frame_bits % 8):
-        return None
-    pieces = positions.range_of(group[0])
-    return pieces if sum(piece.length for piece in pieces) >= _FRAME_GROUP_BYTES else None
+def _given(syntax_uid: str, stored: Mapping[_Kind, int]) -> tuple[int, int]:
+    """How many instances can be given in a transfer syntax, and how many of them as stored."""
+    given = sum(count for kind, count in stored.items() if kind.is_given_in(syntax_uid))
+    as_stored = sum(count for kind, count in stored.items() if kind.is_stored_in(syntax_uid))
+    return given, as_stored
 
 
-def _groups(positions: FramePositions, frames: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Split a list of frames into groups of a few MiB, each read at once."""
-    group: list[int] = []
-    size = 0
+def _transcoded(ways: Sequence[Representation], stored_syntax_uid: str) -> Representation:
+    """The first way that frames can be transcoded for, with the transfer syntax they get."""
+    for way in ways:
+        target = way.transcoded_to
+        if target is not None and can_transcode(stored_syntax_uid, target, has_pixels=True):
+            return replace(way, transfer_syntax_uid=target)
+    raise _not_given("frames")
+
+
+async def _iterate(frames: Sequence[int]) -> AsyncIterator[int]:
     for frame in frames:
-        length = sum(piece.length for piece in positions.range_of(frame))
-        if group and size + length > _FRAME_GROUP_BYTES:
-            yield group
-            group, size = [], 0
-        group.append(frame)
-        size += length
-    if group:
-        yield group
-
-
-def _bits(content: Buffer, first: int, count: int) -> bytes:
-    """Let a frame of 1-bit pixels, which may begin and end within a byte, stand alone."""
-    bits = int.from_bytes(memoryview(content), "little") >> first & (1 << count) - 1
-    return bits.to_bytes((count + 7) // 8, "little")
+        yield frame
 
 
 async def _each(pieces: Sequence[Buffer]) -> AsyncIterator[Chunk]:

@@ -1,11 +1,13 @@
 from email.parser import BytesParser
+from io import BytesIO
 from pathlib import Path
 
 import httpx
+import pydicom
 import pytest
 
 from shared.dicom.resource import ResourcePath, parse_path
-from tests.archive import Client
+from tests.archive import Client, open_archive
 from tests.builders import dataset, image, part10
 from tests.shared.dicom.corpus import FOLDER
 
@@ -13,6 +15,7 @@ IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 PARTS = 'multipart/related; type="application/dicom"'
 JPEG_FILE = FOLDER / "pydicom__examples_ybr_color.dcm"
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
 
 
 def parts_of(answer: httpx.Response) -> list[tuple[str, bytes]]:
@@ -87,15 +90,34 @@ async def test_v1_gives_several_instances_only_as_they_are_stored(client: Client
 
 
 async def test_v2_gives_what_it_can_of_a_mixed_study_and_tells_of_the_rest(client: Client) -> None:
-    first = dataset()
+    first = image()
+    second = dataset(StudyInstanceUID=first.StudyInstanceUID)
+    await stored(client, part10(first), part10(second))
+
+    accept = f"{PARTS}; transfer-syntax={JPEG_LS}"
+    answer = await client.get(f"/v2/studies/{first.StudyInstanceUID}", accept)
+
+    assert answer.status_code == 206
+    assert answer.headers["warning"].startswith("299 archive.test:")
+    ((type_, content),) = parts_of(answer)
+    assert type_ == f"application/dicom; transfer-syntax={JPEG_LS}"
+    assert pydicom.dcmread(BytesIO(content)).SOPInstanceUID == first.SOPInstanceUID
+
+
+async def test_v2_gives_a_mixed_study_in_the_one_syntax_asked_for(client: Client) -> None:
+    first = image()
     second = dataset(StudyInstanceUID=first.StudyInstanceUID)
     await stored(client, part10(first), part10(second, IMPLICIT))
 
     answer = await client.get(f"/v2/studies/{first.StudyInstanceUID}", PARTS)
 
-    assert answer.status_code == 206
-    assert answer.headers["warning"].startswith("299 archive.test:")
-    assert [content for _, content in parts_of(answer)] == [part10(first)]
+    assert answer.status_code == 200
+    (_, as_stored), (type_, encoded) = parts_of(answer)
+    assert as_stored == part10(first)
+    assert type_ == f"application/dicom; transfer-syntax={EXPLICIT}"
+    given = pydicom.dcmread(BytesIO(encoded))
+    assert given.file_meta.TransferSyntaxUID == EXPLICIT
+    assert given == second
 
 
 async def test_v2_prefers_a_way_that_gives_everything(client: Client) -> None:
@@ -187,7 +209,7 @@ async def test_parts_have_the_media_type_of_their_syntax_in_v2(client: Client) -
     single = await client.get(f"/v2{frame}", "image/*")
     assert single.headers["content-type"] == f"image/jpeg; {syntax}"
     assert single.content.startswith(b"\xff\xd8")
-    assert (await client.get(f"/v2{frame}", "image/jp2")).status_code == 406
+    assert (await client.get(f"/v2{frame}", "video/mp4")).status_code == 406
 
 
 async def test_an_instance_without_pixels_has_no_frames(client: Client) -> None:
@@ -197,3 +219,47 @@ async def test_an_instance_without_pixels_has_no_frames(client: Client) -> None:
         assert (
             await client.get(f"/{version}/{path_of(source)}/frames/1", "*/*")
         ).status_code == 404
+
+
+async def test_an_instance_is_transcoded_alone_and_in_parts(client: Client) -> None:
+    source = image(frames=2)
+    await stored(client, part10(source))
+    syntax = "1.2.840.10008.1.2.4.90"
+    for version in ("v1", "v2"):
+        url = f"/{version}/{path_of(source)}"
+        alone = await client.get(url, f"application/dicom; transfer-syntax={syntax}")
+        assert alone.status_code == 200
+        assert alone.headers["content-type"] == f"application/dicom; transfer-syntax={syntax}"
+        assert pydicom.dcmread(BytesIO(alone.content)).file_meta.TransferSyntaxUID == syntax
+        ((type_, part),) = parts_of(await client.get(url, f"{PARTS}; transfer-syntax={syntax}"))
+        assert type_ == alone.headers["content-type"]
+        assert part == alone.content
+
+
+async def test_frames_are_transcoded_alone_and_in_parts(client: Client) -> None:
+    source = image(frames=3)
+    await stored(client, part10(source))
+    syntax = "transfer-syntax=1.2.840.10008.1.2.4.90"
+    for version in ("v1", "v2"):
+        url = f"/{version}/{path_of(source)}/frames"
+        answer = await client.get(f"{url}/3,1", 'multipart/related; type="image/jp2"')
+        parts = parts_of(answer)
+        assert [type_ for type_, _ in parts] == [f"image/jp2; {syntax}"] * 2
+        assert all(content.startswith(b"\xff\x4f\xff\x51") for _, content in parts)
+    alone = await client.get(f"{url}/3", f"image/jp2; {syntax}")
+    assert (alone.headers["content-type"], alone.content) == parts[0]
+    assert alone.headers["content-length"] == str(len(parts[0][1]))
+
+
+async def test_v1_transcodes_no_large_instance(tmp_path: Path) -> None:
+    source = image(rows=4096, columns=4096, frames=4)
+    async with open_archive(tmp_path, FUNCTIONS_REQUEST_BODY_SIZE_LIMIT="200000000"):
+        client = Client()
+        await stored(client, part10(source))
+        url = f"/v1/{path_of(source)}"
+        for resource, accept in (
+            ("", "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90"),
+            ("/frames/1", 'multipart/related; type="image/jp2"'),
+        ):
+            assert (await client.get(url + resource, accept)).status_code == 406
+        assert (await client.get(url, "application/dicom")).status_code == 200

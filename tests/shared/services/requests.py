@@ -55,15 +55,17 @@ async def retrieve(services: Services, partition: Partition, path: ResourcePath)
     return [b"".join([bytes(c) async for c in content.body]) async for content in found.contents]
 
 
-async def frames(
+async def frames(  # noqa: PLR0913
     services: Services,
     partition: Partition,
     path: ResourcePath,
     numbers: Sequence[int],
     ways: Sequence[Representation] = FRAMES_AS_STORED,
+    *,
+    version: int = 2,
 ) -> list[bytes]:
     """Frames of an instance."""
-    found = await services.retrieve.frames(partition, path, numbers, ways)
+    found = await services.retrieve.frames(partition, path, numbers, ways, version=version)
     given = []
     async for content in found.contents:
         chunks = [bytes(chunk) async for chunk in content.body]

@@ -1,0 +1,189 @@
+"""Stored images, opened for decoding: the data set, and frames as they are stored."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from shared.dicom.blob_names import frames_blob
+from shared.dicom.frames import FramePositions, from_json
+from shared.dicom.header import PixelDataElement
+from shared.dicom.pixels.image import MAX_FRAME_LENGTH, ImageDescription, StoredFrame
+from shared.dicom.stored_data_set import add_attributes_behind, pixel_data_element, read_data_set
+from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN, transfer_syntax
+from shared.errors import NotAcceptableError, NotFoundError
+from shared.ports import BlobStore, InstanceFile
+from shared.services.metadata_file import decompress
+from shared.services.stored_file import StoredFile, spooled, stored_file
+
+MAX_HEAD_LENGTH = 64 << 20
+"""Bytes of a file beside its pixel data that are held to decode or re-encode it."""
+
+_REMEMBERED_BYTES = 16 << 20
+
+
+async def frame_positions(blobs: BlobStore, file: InstanceFile) -> FramePositions:
+    """Where the frames of an instance lie.
+
+    Raises:
+        NotFoundError: It has no pixel data.
+        NotAcceptableError: Its frames cannot be told apart.
+    """
+    if file.pixel_data_offset is None:
+        raise NotFoundError("The specified instance has no pixel data.")
+    if file.frames is None:
+        raise NotAcceptableError("The frames of this instance cannot be told apart.")
+    text = file.frames
+    if text == "blob":
+        text = decompress(await blobs.get(frames_blob(file.blob_id))).decode()
+    return from_json(text)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImage:
+    """An image whose frames can be read; `data_set` is without its pixel data."""
+
+    data_set: Dataset
+    pixel_data: PixelDataElement
+    positions: FramePositions
+    content: StoredFile
+    transfer_syntax_uid: str
+
+    def description(self) -> ImageDescription:
+        """How its frames are made.
+
+        Raises:
+            NotAcceptableError: Its description is impossible, or a frame too large.
+            NotFoundError: It is described as no image.
+        """
+        return ImageDescription.of(self.data_set, self.pixel_data)
+
+    async def frame(self, index: int) -> StoredFrame:
+        """A frame as it is stored, counted from 0.
+
+        Raises:
+            NotAcceptableError: It is too large to be decoded.
+        """
+        ranges = self.positions.range_of(index)
+        if sum(piece.length for piece in ranges) > MAX_FRAME_LENGTH:
+            raise NotAcceptableError("A frame of the image is larger than this service decodes.")
+        if self.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
+            # Words are turned around: the last byte of an odd frame is the one after it.
+            ranges = tuple(
+                piece._replace(length=piece.length + piece.length % 2) for piece in ranges
+            )
+        read = await self.content.read(ranges)
+        whole = bytes(read[0]) if len(read) == 1 else b"".join(bytes(piece) for piece in read)
+        return StoredFrame(whole, self.transfer_syntax_uid, self.positions.bit_offset(index))
+
+    def frames_for_thread(self, loop: asyncio.AbstractEventLoop) -> Iterator[StoredFrame]:
+        """Every frame as it is stored, for a thread that is not that of the loop."""
+        for index in range(self.positions.count):
+            yield asyncio.run_coroutine_threadsafe(self.frame(index), loop).result()
+
+
+class Images:
+    """Opens stored images, and remembers the last ones: viewers ask for frame after frame."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._remembered: OrderedDict[str, tuple[OpenImage, int]] = OrderedDict()
+        self._size = 0
+
+    async def open(self, file: InstanceFile) -> OpenImage:
+        """Open an image; what it gives is shared and must not be changed.
+
+        Raises:
+            NotFoundError: It has no pixel data.
+            NotAcceptableError: It cannot be read again, or has too much beside its pixel data.
+        """
+        known = self._remembered.get(file.blob_id)
+        if known is not None:
+            self._remembered.move_to_end(file.blob_id)
+            return known[0]
+        image = await self._read(file, stored_file(self._blobs, file))
+        self._remember(file.blob_id, image, file.pixel_data_offset or 0)
+        return image
+
+    @asynccontextmanager
+    async def open_whole(self, file: InstanceFile) -> AsyncIterator[OpenImage]:
+        """Open an image of which all frames are read, with the attributes that follow its pixels.
+
+        Raises:
+            NotFoundError: It has no pixel data.
+            NotAcceptableError: It cannot be read again, or has too much beside its pixel data.
+        """
+        async with spooled(stored_file(self._blobs, file)) as content:
+            image = await self._read(file, content)
+            end = _end_of_pixels(image)
+            if end < file.length or transfer_syntax(file.transfer_syntax_uid).is_deflated:
+                behind = await _held(content, end)
+                is_encapsulated = image.pixel_data.length is None
+                await asyncio.to_thread(
+                    add_attributes_behind, image.data_set, behind, is_encapsulated=is_encapsulated
+                )
+            yield image
+
+    async def data_set(self, file: InstanceFile) -> Dataset:
+        """The data set of an instance without pixel data.
+
+        Raises:
+            NotAcceptableError: It cannot be read again, or is too large.
+        """
+        content = await _held(stored_file(self._blobs, file), 0)
+        return await asyncio.to_thread(read_data_set, content, file.transfer_syntax_uid)
+
+    async def _read(self, file: InstanceFile, content: StoredFile) -> OpenImage:
+        positions = await frame_positions(self._blobs, file)
+        length = file.pixel_data_offset or 0
+        if length > MAX_HEAD_LENGTH:
+            raise _too_large()
+        (head,) = await content.read([(0, length)])
+        return await asyncio.to_thread(_opened, bytes(head), file, positions, content)
+
+    def _remember(self, blob_id: str, image: OpenImage, size: int) -> None:
+        if size > _REMEMBERED_BYTES or blob_id in self._remembered:
+            return
+        self._remembered[blob_id] = image, size
+        self._size += size
+        while self._size > _REMEMBERED_BYTES:
+            _, (_, oldest) = self._remembered.popitem(last=False)
+            self._size -= oldest
+
+
+def _opened(
+    head: bytes, file: InstanceFile, positions: FramePositions, content: StoredFile
+) -> OpenImage:
+    syntax_uid = file.transfer_syntax_uid
+    return OpenImage(
+        read_data_set(head, syntax_uid),
+        pixel_data_element(head, syntax_uid),
+        positions,
+        content,
+        syntax_uid,
+    )
+
+
+def _end_of_pixels(image: OpenImage) -> int:
+    element = image.pixel_data
+    if element.length is not None:
+        return element.offset + element.length
+    last = image.positions.range_of(image.positions.count - 1)[-1]
+    # A fragment is of even length; what the offset table does not count of it is padding.
+    return last.offset + last.length + last.length % 2
+
+
+async def _held(content: StoredFile, offset: int) -> bytes:
+    held = bytearray()
+    async for chunk in content.stream(offset):
+        held += chunk
+        if len(held) > MAX_HEAD_LENGTH:
+            raise _too_large()
+    return bytes(held)
+
+
+def _too_large() -> NotAcceptableError:
+    return NotAcceptableError("The instance has more beside its pixel data than is held.")

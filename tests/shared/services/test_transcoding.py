@@ -1,0 +1,318 @@
+import asyncio
+import time
+import warnings
+import zlib
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    MPEG2MPML,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from shared.dicom.resource import ResourcePath
+from shared.dicomweb.media_type import AS_STORED, Representation
+from shared.dicomweb.store_report import Stored
+from shared.errors import NotAcceptableError
+from shared.ports import Partition
+from shared.services.retrieve import Content
+from shared.wiring import Services
+from tests.builders import dataset, image, part10
+from tests.shared.dicom.corpus import FOLDER
+from tests.shared.services.requests import frames, path_of, store
+
+LOSSLESS = [
+    ExplicitVRLittleEndian,
+    RLELossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+    HTJ2KLosslessRPCL,
+]
+NATIVE = [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+PRIVATE = "1.2.826.0.1.3680043.9.9"
+CORPUS = [
+    "pydicom__MR_small_RLE.dcm",
+    "pydicom__MR_small_bigendian.dcm",
+    "pydicom__MR_small_jpeg_ls_lossless.dcm",
+    "pydicom__image_dfl.dcm",
+    "pydicomdata__emri_small_RLE.dcm",
+    "pydicomdata__liver_nonbyte_aligned.dcm",
+    "pydicomdata__liver_nonbyte_aligned_j2k.dcm",
+    "pydicomdata__SC_rgb_16bit_2frame.dcm",
+    "pydicomdata__HTJ2KLossless_08_RGB.dcm",
+]
+
+
+def way(syntax: str, media_type: str = "application/dicom") -> Representation:
+    return Representation(media_type, is_multipart=True, transfer_syntax_uid=syntax)
+
+
+async def bytes_of(content: Content) -> bytes:
+    return b"".join([bytes(chunk) async for chunk in content.body])
+
+
+async def given(
+    services: Services, partition: Partition, path: ResourcePath, syntax: str, *, version: int = 2
+) -> list[tuple[str, bytes]]:
+    found = await services.retrieve.instances(partition, path, [way(syntax)], version=version)
+    return [(one.transfer_syntax_uid, await bytes_of(one)) async for one in found.contents]
+
+
+def pixels(content: bytes) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pydicom.dcmread(BytesIO(content)).pixel_array
+
+
+def big_endian(source: Dataset) -> bytes:
+    turned = np.frombuffer(source.PixelData, "<u2").astype(">u2").tobytes()
+    source.PixelData = turned
+    source["PixelData"].VR = "OW"
+    return part10(source, ExplicitVRBigEndian)
+
+
+def compress(source: Dataset) -> None:
+    part10(source)
+    source.compress(RLELossless, generate_instance_uid=False)
+
+
+@pytest.mark.parametrize("target", LOSSLESS)
+@pytest.mark.parametrize("syntax", [*NATIVE, ExplicitVRLittleEndian])
+async def test_native_images_are_given_in_every_lossless_syntax(
+    services: Services, partition: Partition, syntax: str, target: str
+) -> None:
+    source = image(rows=24, columns=40, frames=3)
+    expected = np.frombuffer(source.PixelData, "<u2").reshape(3, 24, 40)
+    is_big_endian = syntax == ExplicitVRBigEndian
+    content = big_endian(source) if is_big_endian else part10(source, syntax)
+    await store(services, partition, [content])
+
+    ((syntax_uid, file),) = await given(services, partition, path_of(source), target)
+
+    assert syntax_uid == target
+    read = pydicom.dcmread(BytesIO(file))
+    assert read.file_meta.TransferSyntaxUID == target
+    assert np.array_equal(pixels(file), expected)
+    del read.PixelData, source.PixelData
+    assert read == source
+
+
+@pytest.mark.parametrize("name", CORPUS)
+async def test_real_images_keep_every_pixel(
+    services: Services, partition: Partition, name: str
+) -> None:
+    if not (FOLDER / name).exists():
+        pytest.skip("the corpus is not installed")
+    content = Path(FOLDER / name).read_bytes()
+    (outcome,) = (await store(services, partition, [content])).outcomes
+    assert isinstance(outcome, Stored)
+
+    ((_, native),) = await given(services, partition, outcome.path, ExplicitVRLittleEndian)
+    assert np.array_equal(pixels(native), pixels(content))
+    if pydicom.dcmread(BytesIO(native)).BitsAllocated > 1:
+        ((_, packed),) = await given(services, partition, outcome.path, JPEG2000Lossless)
+        assert np.array_equal(pixels(packed), pixels(content))
+
+
+async def test_attributes_behind_the_pixels_are_kept(
+    services: Services, partition: Partition
+) -> None:
+    source = image()
+    source.add_new(0x7FE10010, "LO", "MAKER")
+    source.add_new(0x7FE11001, "LO", "behind")
+    for syntax in (ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian):
+        source.SOPInstanceUID = pydicom.uid.generate_uid()
+        await store(services, partition, [part10(source, syntax)])
+        for target in (RLELossless, JPEG2000Lossless):
+            ((_, file),) = await given(services, partition, path_of(source), target)
+            assert pydicom.dcmread(BytesIO(file))[0x7FE11001].value == "behind"
+
+
+@pytest.mark.parametrize("target", LOSSLESS)
+async def test_frames_are_given_in_the_syntax_and_the_order_asked_for(
+    services: Services, partition: Partition, target: str
+) -> None:
+    source = image(rows=24, columns=40, frames=5)
+    stored = np.frombuffer(source.PixelData, "<u2").reshape(5, 24, 40)
+    for syntax in (DeflatedExplicitVRLittleEndian, RLELossless, ExplicitVRBigEndian):
+        source = image(rows=24, columns=40, frames=5)
+        if syntax == RLELossless:
+            compress(source)
+        is_big_endian = syntax == ExplicitVRBigEndian
+        await store(
+            services,
+            partition,
+            [big_endian(source) if is_big_endian else part10(source, syntax)],
+        )
+        octets = [way(target, "application/octet-stream")]
+        four, two = await frames(services, partition, path_of(source), [4, 2], octets)
+        for number, content in ((4, four), (2, two)):
+            single = image(rows=24, columns=40)
+            is_native = target == ExplicitVRLittleEndian
+            single.PixelData = content if is_native else encapsulate([content])
+            single["PixelData"].VR = "OW" if is_native else "OB"
+            single["PixelData"].is_undefined_length = not is_native
+            assert np.array_equal(pixels(part10(single, target)), stored[number - 1])
+
+
+async def test_frames_as_stored_are_little_endian_in_v2(
+    services: Services, partition: Partition
+) -> None:
+    source = image(frames=2)
+    little = source.PixelData
+    await store(services, partition, [big_endian(source)])
+    half = len(little) // 2
+    octets = [way(AS_STORED, "application/octet-stream")]
+    for version, expected in ((1, source.PixelData), (2, little)):
+        (second,) = await frames(services, partition, path_of(source), [2], octets, version=version)
+        assert second == expected[half:]
+
+
+async def test_a_frame_stored_in_none_of_the_ways_has_the_default_syntax_of_its_type(
+    services: Services, partition: Partition
+) -> None:
+    source = image()
+    await store(services, partition, [part10(source)])
+    for media_type, syntax in (
+        ("image/jpeg", JPEGLosslessSV1),
+        ("image/jls", JPEGLSLossless),
+        ("image/jp2", JPEG2000Lossless),
+        ("image/dicom-rle", RLELossless),
+        ("application/octet-stream", ExplicitVRLittleEndian),
+    ):
+        found = await services.retrieve.frames(
+            partition, path_of(source), [1], [way(AS_STORED, media_type)], version=2
+        )
+        assert found.representation.transfer_syntax_uid == syntax
+
+
+async def test_what_is_stored_as_asked_for_is_not_transcoded(
+    services: Services, partition: Partition
+) -> None:
+    source = image()
+    compress(source)
+    content = part10(source, RLELossless)
+    await store(services, partition, [content])
+    ways = [way(JPEG2000Lossless), way(AS_STORED)]
+    found = await services.retrieve.instances(partition, path_of(source), ways, version=2)
+    assert [await bytes_of(one) async for one in found.contents] == [content]
+
+
+async def test_an_instance_without_pixels_is_given_in_explicit_vr_alone(
+    services: Services, partition: Partition
+) -> None:
+    for syntax in (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian):
+        source = dataset()
+        await store(services, partition, [part10(source, syntax)])
+        ((_, file),) = await given(services, partition, path_of(source), ExplicitVRLittleEndian)
+        assert pydicom.dcmread(BytesIO(file)) == source
+        with pytest.raises(NotAcceptableError):
+            await given(services, partition, path_of(source), JPEG2000Lossless)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("syntax", [MPEG2MPML, PRIVATE])
+async def test_a_video_or_a_private_syntax_is_not_transcoded(
+    services: Services, partition: Partition, version: int, syntax: str
+) -> None:
+    source = image()
+    source.PixelData = encapsulate([b"\0\0\1\xb3stream"])
+    source["PixelData"].is_undefined_length = True
+    content = part10(source, MPEG2MPML).replace(MPEG2MPML.encode(), syntax.encode())
+    await store(services, partition, [content])
+    with pytest.raises(NotAcceptableError):
+        await given(services, partition, path_of(source), ExplicitVRLittleEndian, version=version)
+    octets = [way(ExplicitVRLittleEndian, "application/octet-stream")]
+    with pytest.raises(NotAcceptableError):
+        await frames(services, partition, path_of(source), [1], octets, version=version)
+
+
+def damaged(**uids: Any) -> tuple[Dataset, bytes]:
+    """An image whose one frame is no JPEG."""
+    source = image(**uids)
+    source.PixelData = encapsulate([b"\xff\xd8no JPEG at all\xff\xd9"])
+    source["PixelData"].VR = "OB"
+    source["PixelData"].is_undefined_length = True
+    return source, part10(source, JPEGBaseline8Bit)
+
+
+async def test_an_instance_that_cannot_be_decoded_is_refused_before_the_answer_begins(
+    services: Services, partition: Partition
+) -> None:
+    source, content = damaged()
+    await store(services, partition, [content])
+    with pytest.raises(NotAcceptableError):
+        await given(services, partition, path_of(source), ExplicitVRLittleEndian)
+
+
+async def test_among_others_an_instance_that_cannot_be_decoded_comes_as_it_is(
+    services: Services, partition: Partition
+) -> None:
+    first = image()
+    uids = {"StudyInstanceUID": first.StudyInstanceUID}
+    _, content = damaged(**uids)
+    await store(services, partition, [part10(first, ImplicitVRLittleEndian), content])
+
+    study = ResourcePath(path_of(first).study)
+    one, other = await given(services, partition, study, ExplicitVRLittleEndian)
+
+    assert one[0] == ExplicitVRLittleEndian
+    assert other == (JPEGBaseline8Bit, content)
+
+
+async def test_an_instance_with_fewer_frames_than_it_declares_is_refused(
+    services: Services, partition: Partition
+) -> None:
+    source = image(frames=3)
+    source.PixelData = source.PixelData[: len(source.PixelData) * 2 // 3]
+    await store(services, partition, [part10(source)])
+    with pytest.raises(NotAcceptableError):
+        await given(services, partition, path_of(source), RLELossless)
+
+
+async def test_the_loop_goes_on_while_pixels_are_worked_on(
+    services: Services, partition: Partition
+) -> None:
+    source = image(rows=1024, columns=1024, frames=4)
+    await store(services, partition, [part10(source)])
+    path = path_of(source)
+    working = [
+        asyncio.ensure_future(given(services, partition, path, JPEG2000Lossless)) for _ in range(3)
+    ]
+    ticks = [time.perf_counter()]
+    while not all(task.done() for task in working):
+        await asyncio.sleep(0.001)
+        ticks.append(time.perf_counter())
+    for task in working:
+        await task
+    gaps = sorted(after - before for before, after in pairwise(ticks))
+    assert gaps[len(gaps) // 2] < 0.02
+
+
+async def test_the_bulk_of_a_deflated_file_is_read_as_if_it_were_not(
+    services: Services, partition: Partition
+) -> None:
+    source = image(rows=64, columns=64, frames=3)
+    content = part10(source, DeflatedExplicitVRLittleEndian)
+    assert len(zlib.compress(source.PixelData)) < len(content)
+    await store(services, partition, [content])
+    given_frames = await frames(services, partition, path_of(source), [3, 1, 2])
+    size = 64 * 64 * 2
+    assert given_frames == [source.PixelData[n * size : (n + 1) * size] for n in (2, 0, 1)]
