@@ -18,7 +18,7 @@ from tests.e2e.wire import DICOM_JSON, client, store_one
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
-_INSTANCES = int(os.environ.get("E2E_SERIES_INSTANCES", "3000"))
+_INSTANCES = int(os.environ.get("E2E_SERIES_INSTANCES", "2400"))
 _STEPS = 3
 _CONNECTIONS = 3
 _VIEWED_EVERY_SECONDS = 1.0

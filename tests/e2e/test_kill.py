@@ -164,7 +164,7 @@ async def test_a_killed_worker_is_replaced_and_the_service_goes_on(tmp_path: Pat
 
 
 async def _store_with_retries(http: httpx.AsyncClient, clients: _Clients) -> None:
-    for _ in range(20):
+    for _ in range(10):
         dataset = _new_instance()
         path, file = instance_path(dataset), part10(dataset)
         clients.sent[path] = file
