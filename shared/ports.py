@@ -138,9 +138,16 @@ class NewInstance:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The instance is in the index; `watermark` is the number of the change that put it there."""
+    """The instance is in the index.
+
+    Attributes:
+        watermark: The number of the change that put it there; 0 when, by the time that was known,
+            another change had already replaced or deleted it.
+        replaced_blob_id: Blob of the instance that was there before.
+    """
 
     watermark: int
+    replaced_blob_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,13 +278,18 @@ class Index(Protocol):
     # Instances
 
     async def commit(
-        self, partition: Partition, instances: Sequence[NewInstance]
+        self,
+        partition: Partition,
+        instances: Sequence[NewInstance],
+        *,
+        replaced_until: datetime | None = None,
     ) -> Sequence[CommitOutcome]:
         """Add instances with their change rows in one transaction; outcomes in the order given.
 
         An instance that exists stays as it is; one that an earlier commit of the same `blob_id`
-        added counts as committed. Study and series attributes follow the newest instance; an empty
-        value never replaces one.
+        added counts as committed. With `replaced_until`, one that exists is replaced unless its
+        file is the very same, and its blobs wait until then (UTC) for their removal. Study and
+        series attributes follow the newest instance; an empty value never replaces one.
         """
 
     def instances(self, partition: Partition, path: ResourcePath) -> AsyncIterator[StoredInstance]:

@@ -113,7 +113,9 @@ _DELETION_AT = {
 
 
 def add_changes(
-    connection: Connection, partition_key: int, action: ChangeAction, paths: Sequence[ResourcePath]
+    connection: Connection,
+    partition_key: int,
+    changes: Sequence[tuple[ChangeAction, ResourcePath]],
 ) -> list[int]:
     """Note what happens to instances, and give the change_id of each, ascending."""
     rows = [
@@ -124,7 +126,7 @@ def add_changes(
             "sop_instance_uid": path.instance,
             "action": _ACTIONS[action],
         }
-        for path in paths
+        for action, path in changes
     ]
     return list(connection.execute(_ADD, rows).scalars()) if rows else []
 

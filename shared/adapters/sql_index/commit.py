@@ -10,7 +10,7 @@ from itertools import batched, islice
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
 
 from shared.adapters.sql_index.attributes import (
     SERIES_DOCUMENTS,
@@ -50,6 +50,7 @@ FIND = (
         instance.c.watermark,
         instance.c.blob_id,
         instance.c.sha256,
+        instance.c.frames,
     )
     .select_from(
         study.outerjoin(
@@ -74,6 +75,7 @@ FIND = (
 _ADD_STUDIES = insert(study).returning(study.c.study_key, sort_by_parameter_order=True)
 _ADD_SERIES = insert(series).returning(series.c.series_key, sort_by_parameter_order=True)
 _ADD_INSTANCES = insert(instance)
+_DROP_INSTANCES = delete(instance).where(instance.c.watermark == bindparam("row_key"))
 _GROW_STUDY = (
     update(study)
     .where(study.c.study_key == bindparam("row_key"))
@@ -101,7 +103,7 @@ _SET_MODALITIES = (
 
 
 @dataclass(slots=True)
-class _Study:
+class StudyRow:
     """A study that gets instances; `key` is 0 until the row is there."""
 
     uid: Uid
@@ -115,11 +117,11 @@ class _Study:
 
 
 @dataclass(slots=True)
-class _Series:
+class SeriesRow:
     """A series that gets instances; `key` is 0 until the row is there."""
 
     uid: Uid
-    study: _Study
+    study: StudyRow
     key: int = 0
     before: Document = field(default_factory=dict)
     after: Document = field(default_factory=dict)
@@ -128,12 +130,13 @@ class _Series:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class Held:
     """An instance that the index holds."""
 
     watermark: int
     blob_id: str
     sha256: str
+    has_frames_blob: bool
 
 
 def commit_all(
@@ -154,7 +157,7 @@ def commit_all(
 def _commit(
     connection: Connection, partition_key: int, instances: Sequence[NewInstance]
 ) -> list[CommitOutcome]:
-    batch = _Batch(connection, partition_key)
+    batch = Batch(connection, partition_key)
     batch.find(instances)
     new: dict[ResourcePath, NewInstance] = {}
     for item in instances:
@@ -165,32 +168,32 @@ def _commit(
     return [_outcome(batch.held[item.path], item) for item in instances]
 
 
-def _outcome(held: _Held, item: NewInstance) -> CommitOutcome:
+def _outcome(held: Held, item: NewInstance) -> CommitOutcome:
     if held.blob_id == item.file.blob_id:
         return Committed(held.watermark)
     return AlreadyStored(held.blob_id, held.sha256)
 
 
-def _held_study(row: Row[*tuple[Any, ...]]) -> _Study:
+def _held_study(row: Row[*tuple[Any, ...]]) -> StudyRow:
     attributes = orjson.loads(row.study_attributes)
     modalities = frozenset(orjson.loads(row.modalities))
-    return _Study(Uid(row.study_instance_uid), row.study_key, attributes, attributes, modalities)
+    return StudyRow(Uid(row.study_instance_uid), row.study_key, attributes, attributes, modalities)
 
 
-def _held_series(row: Row[*tuple[Any, ...]], owner: _Study) -> _Series:
+def _held_series(row: Row[*tuple[Any, ...]], owner: StudyRow) -> SeriesRow:
     attributes = orjson.loads(row.series_attributes)
-    return _Series(Uid(row.series_instance_uid), owner, row.series_key, attributes, attributes)
+    return SeriesRow(Uid(row.series_instance_uid), owner, row.series_key, attributes, attributes)
 
 
-class _Batch:
-    """The studies and series of a batch, as they are and as they become."""
+class Batch:
+    """The studies, series and instances of a batch, as they are and as they become."""
 
     def __init__(self, connection: Connection, partition_key: int) -> None:
         self._connection = connection
         self._partition_key = partition_key
-        self._studies: dict[Uid, _Study] = {}
-        self._series: dict[tuple[Uid, Uid | None], _Series] = {}
-        self.held: dict[ResourcePath, _Held] = {}
+        self.studies: dict[Uid, StudyRow] = {}
+        self.series: dict[tuple[Uid, Uid | None], SeriesRow] = {}
+        self.held: dict[ResourcePath, Held] = {}
 
     def find(self, instances: Sequence[NewInstance]) -> None:
         """Read what the index holds of the studies, series and instances of a batch."""
@@ -205,50 +208,60 @@ class _Batch:
                 self._note_held(row)
 
     def _note_held(self, row: Row[*tuple[Any, ...]]) -> None:
-        owner = self._studies.get(row.study_instance_uid)
+        owner = self.studies.get(row.study_instance_uid)
         if owner is None:
             owner = _held_study(row)
-            self._studies[owner.uid] = owner
+            self.studies[owner.uid] = owner
         if row.series_key is None:
             return
-        parent = self._series.get((owner.uid, row.series_instance_uid))
+        parent = self.series.get((owner.uid, row.series_instance_uid))
         if parent is None:
             parent = _held_series(row, owner)
-            self._series[owner.uid, parent.uid] = parent
+            self.series[owner.uid, parent.uid] = parent
         if row.watermark is not None:
             path = ResourcePath(owner.uid, parent.uid, Uid(row.sop_instance_uid))
-            self.held[path] = _Held(row.watermark, row.blob_id, row.sha256)
+            self.held[path] = Held(row.watermark, row.blob_id, row.sha256, row.frames == "blob")
 
     def add(self, instances: Sequence[NewInstance]) -> None:
-        """Add instances that the index does not hold, and all that follows from them."""
-        paths = [item.path for item in instances]
-        watermarks = add_changes(self._connection, self._partition_key, ChangeAction.CREATE, paths)
+        """Add instances, in the place of those that the index holds, and what follows from them."""
+        replaced = {item.path: self.held[item.path] for item in instances if item.path in self.held}
+        changes = [
+            (ChangeAction.UPDATE if item.path in replaced else ChangeAction.CREATE, item.path)
+            for item in instances
+        ]
+        watermarks = add_changes(self._connection, self._partition_key, changes)
         for item, watermark in zip(instances, watermarks, strict=True):
             self._take(item, watermark)
         self._write_studies()
         self._write_series()
+        if replaced:
+            rows = [{"row_key": held.watermark} for held in replaced.values()]
+            self._connection.execute(_DROP_INSTANCES, rows)
         self._write_instances(instances, watermarks)
 
     def _take(self, item: NewInstance, watermark: int) -> None:
         path = item.path
-        owner = self._studies.setdefault(path.study, _Study(path.study))
+        more_instances = int(path not in self.held)
+        owner = self.studies.setdefault(path.study, StudyRow(path.study))
         owner.after = overlay(owner.after, item.attributes[Level.STUDY])
-        owner.more_instances += 1
+        owner.more_instances += more_instances
         owner.revision = watermark
-        parent = self._series.get((path.study, path.series))
+        parent = self.series.get((path.study, path.series))
         if parent is None:
-            parent = _Series(Uid(str(path.series)), owner)
-            self._series[path.study, path.series] = parent
+            parent = SeriesRow(Uid(str(path.series)), owner)
+            self.series[path.study, path.series] = parent
             owner.more_series += 1
         parent.after = overlay(parent.after, item.attributes[Level.SERIES])
-        parent.more_instances += 1
+        parent.more_instances += more_instances
         parent.revision = watermark
-        self.held[path] = _Held(watermark, item.file.blob_id, item.file.sha256)
+        self.held[path] = Held(
+            watermark, item.file.blob_id, item.file.sha256, item.file.frames == "blob"
+        )
 
     def _write_studies(self) -> None:
-        for parent in self._series.values():
+        for parent in self.series.values():
             parent.study.modalities |= modality(parent.after)
-        touched = [item for item in self._studies.values() if item.more_instances]
+        touched = [item for item in self.studies.values() if item.revision]
         old = _in_order_of_locks(touched)
         new = [item for item in touched if not item.key]
         if old:
@@ -265,7 +278,7 @@ class _Batch:
 
     def _write_series(self) -> None:
         now = datetime.now(UTC)
-        touched = [item for item in self._series.values() if item.more_instances]
+        touched = [item for item in self.series.values() if item.revision]
         old = _in_order_of_locks(touched)
         new = [item for item in touched if not item.key]
         if old:
@@ -284,13 +297,10 @@ class _Batch:
                 item.key = key
         self._correct_modalities(old)
 
-    def _correct_modalities(self, old: Iterable[_Series]) -> None:
+    def _correct_modalities(self, old: Iterable[SeriesRow]) -> None:
         """A series that changes its modality may have been the last of the one it had."""
         changed = {item.study.key for item in old if modality(item.before) != modality(item.after)}
-        for key in sorted(changed):
-            modalities = sorted(modalities_in(self._connection, key))
-            values = {"row_key": key, "all_modalities": to_text(modalities)}
-            self._connection.execute(_SET_MODALITIES, values)
+        correct_modalities(self._connection, changed)
 
     def _write_instances(self, instances: Sequence[NewInstance], watermarks: Sequence[int]) -> None:
         rows: list[dict[str, Any]] = []
@@ -298,7 +308,7 @@ class _Batch:
         of_series: dict[tuple[int, str], Document] = {}
         links: list[tuple[tuple[int, str], tuple[int, str]]] = []
         for item, watermark in zip(instances, watermarks, strict=True):
-            parent = self._series[item.path.study, item.path.series]
+            parent = self.series[item.path.study, item.path.series]
             rows.append({"partition_key": self._partition_key, **_row(item, watermark, parent)})
             links.append(
                 (
@@ -314,7 +324,15 @@ class _Batch:
         self._connection.execute(_ADD_INSTANCES, rows)
 
 
-def _in_order_of_locks[T: (_Study, _Series)](touched: Iterable[T]) -> list[T]:
+def correct_modalities(connection: Connection, study_keys: Iterable[int]) -> None:
+    """Bring the modalities of studies to those of their series."""
+    for key in sorted(study_keys):
+        modalities = sorted(modalities_in(connection, key))
+        values = {"row_key": key, "all_modalities": to_text(modalities)}
+        connection.execute(_SET_MODALITIES, values)
+
+
+def _in_order_of_locks[T: (StudyRow, SeriesRow)](touched: Iterable[T]) -> list[T]:
     return sorted((item for item in touched if item.key), key=lambda item: item.key)
 
 
@@ -326,7 +344,7 @@ def _note(
     return item
 
 
-def _growth_of_study(item: _Study) -> Mapping[str, Any]:
+def _growth_of_study(item: StudyRow) -> Mapping[str, Any]:
     return {
         "row_key": item.key,
         "more_series": item.more_series,
@@ -336,7 +354,7 @@ def _growth_of_study(item: _Study) -> Mapping[str, Any]:
     }
 
 
-def _growth_of_series(item: _Series) -> Mapping[str, Any]:
+def _growth_of_series(item: SeriesRow) -> Mapping[str, Any]:
     return {
         "row_key": item.key,
         "more_instances": item.more_instances,
@@ -344,7 +362,7 @@ def _growth_of_series(item: _Series) -> Mapping[str, Any]:
     }
 
 
-def _new_study(item: _Study) -> Mapping[str, Any]:
+def _new_study(item: StudyRow) -> Mapping[str, Any]:
     return {
         "study_instance_uid": item.uid,
         "modalities": to_text(sorted(item.modalities)),
@@ -355,7 +373,7 @@ def _new_study(item: _Study) -> Mapping[str, Any]:
     }
 
 
-def _new_series(item: _Series) -> Mapping[str, Any]:
+def _new_series(item: SeriesRow) -> Mapping[str, Any]:
     return {
         "study_key": item.study.key,
         "series_instance_uid": item.uid,
@@ -367,7 +385,7 @@ def _new_series(item: _Series) -> Mapping[str, Any]:
     }
 
 
-def _row(item: NewInstance, watermark: int, parent: _Series) -> Mapping[str, Any]:
+def _row(item: NewInstance, watermark: int, parent: SeriesRow) -> Mapping[str, Any]:
     file, attributes = item.file, item.attributes[Level.INSTANCE]
     return {
         "watermark": watermark,

@@ -98,8 +98,7 @@ class _Removal:
         self._revision = add_changes(
             self._connection,
             self._partition_key,
-            ChangeAction.DELETE,
-            [item.path for item in self._removed],
+            [(ChangeAction.DELETE, item.path) for item in self._removed],
         )[-1]
         self._drop_instances(study_row.study_key, all_series[0].series_key)
         if self._path.instance is not None and all_series[0].instance_count > 1:
@@ -121,8 +120,8 @@ class _Removal:
         }
         level = self._path.level
         self._connection.execute(_DROP_INSTANCES[level], {"row_key": keys[level]})
-        files = [item.file for item in self._removed]
-        deleted_blobs.add_files(self._connection, files, self._blobs_until)
+        blobs = ((item.file.blob_id, item.file.frames == "blob") for item in self._removed)
+        deleted_blobs.add_instances(self._connection, blobs, self._blobs_until)
 
     def _drop_series(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> None:
         documents = [

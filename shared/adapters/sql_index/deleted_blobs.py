@@ -1,6 +1,6 @@
 """Blobs that nothing needs any more, and that wait for their removal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import batched
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 from shared.adapters.sql_index.attributes import to_text
 from shared.adapters.sql_index.schema import deleted_blob, instance
 from shared.dicom.blob_names import blob_id_of, instance_blobs
-from shared.ports import DeletedBlobs, InstanceFile
+from shared.ports import DeletedBlobs
 
 _IDS_AT_ONCE = 1000
 
@@ -33,18 +33,28 @@ _WAITING = select(deleted_blob.c.blob_id).where(
 )
 
 
-def add_files(connection: Connection, files: Sequence[InstanceFile], until: datetime) -> None:
-    """Let the blobs of instances wait."""
+def add_instances(
+    connection: Connection, blobs: Iterable[tuple[str, bool]], until: datetime
+) -> None:
+    """Let the blobs of instances wait, each told by its id and whether it has a frame map blob."""
     rows: list[dict[str, Any]] = [
         {
-            "blob_id": file.blob_id,
-            "names": to_text(instance_blobs(file.blob_id, has_frames_blob=file.frames == "blob")),
+            "blob_id": blob_id,
+            "names": to_text(instance_blobs(blob_id, has_frames_blob=has_frames_blob)),
             "until": until,
         }
-        for file in files
+        for blob_id, has_frames_blob in blobs
     ]
     if rows:
         connection.execute(_ADD, rows)
+
+
+def waiting(connection: Connection, blob_ids: Sequence[str]) -> frozenset[str]:
+    """Those whose blobs wait for their removal."""
+    found: set[str] = set()
+    for some in batched(blob_ids, _IDS_AT_ONCE, strict=False):
+        found.update(connection.execute(_WAITING, {"blob_ids": some}).scalars())
+    return frozenset(found)
 
 
 def add_names(connection: Connection, names: Sequence[str], until: datetime) -> None:
@@ -73,5 +83,4 @@ def known_blob_ids(connection: Connection, blob_ids: Sequence[str]) -> frozenset
     known: set[str] = set()
     for some in batched(blob_ids, _IDS_AT_ONCE, strict=False):
         known.update(connection.execute(_NAMED, {"blob_ids": some}).scalars())
-        known.update(connection.execute(_WAITING, {"blob_ids": some}).scalars())
-    return frozenset(known)
+    return waiting(connection, blob_ids) | known

@@ -14,6 +14,7 @@ from shared.adapters.sql_index.commit import commit_all
 from shared.adapters.sql_index.database import Database, check_schema
 from shared.adapters.sql_index.delete import delete_at
 from shared.adapters.sql_index.errors import OutcomeUnknownError
+from shared.adapters.sql_index.replace import commit_again, replace_all
 from shared.adapters.sql_index.search import search
 from shared.dicom.resource import ResourcePath
 from shared.dicom.uid import Uid
@@ -60,17 +61,22 @@ class SqlIndex(Index):
         return await self.database.read(partitions.list_partitions)
 
     async def commit(
-        self, partition: Partition, instances: Sequence[NewInstance]
+        self,
+        partition: Partition,
+        instances: Sequence[NewInstance],
+        *,
+        replaced_until: datetime | None = None,
     ) -> Sequence[CommitOutcome]:
         """See Index."""
         if not instances:
             return []
-        argument = (partition.key, instances)
+        key, until = partition.key, replaced_until
         try:
-            return await self.database.write_together(commit_all, argument)
+            if until is not None:
+                return await self.database.write(lambda c: replace_all(c, key, instances, until))
+            return await self.database.write_together(commit_all, (key, instances))
         except OutcomeUnknownError:
-            # What did take effect is found by its blob_id, and counts as committed.
-            return await self.database.write_together(commit_all, argument)
+            return await self.database.write(lambda c: commit_again(c, key, instances, until))
 
     async def instances(
         self, partition: Partition, path: ResourcePath
