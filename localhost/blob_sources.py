@@ -79,14 +79,7 @@ class FolderSource:
         if is_sdk_type or blob.length > _LARGEST_CONTENT_BYTES:
             return TypedData(bytes=b"")
         file = self._folder / container / blob.name
-        return TypedData(bytes=await asyncio.to_thread(_content, file))
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return b""
+        return TypedData(bytes=await asyncio.to_thread(file.read_bytes))
 
 
 class AccountSource:

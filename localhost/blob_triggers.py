@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 
 from localhost.errors import WorkerLostError
 from localhost.messages import Function
@@ -24,7 +24,7 @@ from localhost.protos import ModelBindingData, TypedData
 from localhost.timers import with_settings
 
 _ATTEMPTS = 5
-_FIRST_DELAY_SECONDS = 0.5
+_FIRST_DELAY_SECONDS = 0.25
 _AT_ONCE = 8
 _PAUSE_SECONDS = 0.5
 _PAUSE_PER_SCAN = 9
@@ -59,7 +59,11 @@ class Source(Protocol):
         """Leave word of a version that was given up."""
 
     async def data(self, container: str, blob: Blob, *, is_sdk_type: bool) -> TypedData:
-        """What the function is given."""
+        """What the function is given.
+
+        Raises:
+            FileNotFoundError, ResourceNotFoundError: It is gone.
+        """
 
 
 async def run_blob_trigger(pool: Pool, function: Function, data: Path) -> None:
@@ -69,17 +73,8 @@ async def run_blob_trigger(pool: Pool, function: Function, data: Path) -> None:
         _log.info("%s waits for Event Grid, which is not here", function.name)
         return
     container, _, pattern = with_settings(trigger["path"], os.environ).partition("/")
-    poller = _Poller(pool, function, _source(trigger.get("connection") or "", data))
-    matches = _pattern(pattern)
-    while True:
-        start = time.monotonic()
-        try:
-            await poller.scan(container, matches)
-        except* (OSError, AzureError) as errors:
-            kind = type(errors.exceptions[0]).__name__
-            _log.warning("%s: the storage does not answer: %s", function.name, kind)
-        took = time.monotonic() - start
-        await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_PER_SCAN * (took - poller.busy_seconds)))
+    source = _source(trigger.get("connection") or "", data)
+    await _Poller(pool, function, source, container, _pattern(pattern)).run()
 
 
 def _source(connection: str, data: Path) -> Source:
@@ -101,43 +96,72 @@ def _pattern(path: str) -> re.Pattern[str]:
 class _Poller:
     """Hands the new blobs of a container to one function."""
 
-    def __init__(self, pool: Pool, function: Function, source: Source) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        function: Function,
+        source: Source,
+        container: str,
+        matches: re.Pattern[str],
+    ) -> None:
         self._pool = pool
         self._function = function
         self._trigger = function.binding("blobTrigger") or {}
         properties = self._trigger.get("properties") or {}
         self._is_sdk_type = str(properties.get("SupportsDeferredBinding", "")).lower() == "true"
         self._source = source
+        self._container = container
+        self._matches = matches
+        self._in_hand: set[Blob] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self.busy_seconds = 0.0
 
-    async def scan(self, container: str, matches: re.Pattern[str]) -> None:
-        """Go over a container once."""
-        began: float | None = None
+    async def run(self) -> None:
+        """Go over the container again and again; a blob in hand holds up no other."""
         async with asyncio.TaskGroup() as group:
-            async for blob in self._source.blobs(container):
-                match = matches.match(blob.name)
-                name = self._function.name
-                if match is None or await self._source.is_handled(name, container, blob):
-                    continue
-                began = began or time.monotonic()
-                await self._slots.acquire()
-                group.create_task(self._handle(container, blob, match.groupdict()))
-        self.busy_seconds = 0.0 if began is None else time.monotonic() - began
+            while True:
+                scanning = 0.0
+                try:
+                    scanning = await self._scan(group)
+                except (OSError, AzureError) as error:
+                    _log.warning("the storage does not answer: %s", type(error).__name__)
+                await asyncio.sleep(max(_PAUSE_SECONDS, _PAUSE_PER_SCAN * scanning))
 
-    async def _handle(self, container: str, blob: Blob, names: dict[str, str]) -> None:
-        name = self._function.name
+    async def _scan(self, group: asyncio.TaskGroup) -> float:
+        """Go over the container once, and give the seconds without those of waiting for a slot."""
+        start, waiting = time.monotonic(), 0.0
+        async for blob in self._source.blobs(self._container):
+            match = self._matches.match(blob.name)
+            if match is None or blob in self._in_hand:
+                continue
+            if await self._source.is_handled(self._function.name, self._container, blob):
+                continue
+            full = time.monotonic()
+            await self._slots.acquire()
+            waiting += time.monotonic() - full
+            self._in_hand.add(blob)
+            group.create_task(self._handle(blob, match.groupdict()))
+        return time.monotonic() - start - waiting
+
+    async def _handle(self, blob: Blob, names: dict[str, str]) -> None:
+        name, container = self._function.name, self._container
         try:
-            error = await self._attempt(container, blob, names)
+            error = await self._attempt(blob, names)
             if error is not None:
                 _log.error("%s gave up on a blob after %d attempts", name, _ATTEMPTS)
                 await self._source.set_poison(name, container, blob, error)
             await self._source.set_handled(name, container, blob)
+        except (FileNotFoundError, ResourceNotFoundError):
+            _log.info("%s: a blob was gone before it could be read", name)
+        except (OSError, AzureError) as failure:
+            # It is found again, as it is not noted as handled.
+            _log.warning("%s: the storage does not answer: %s", name, type(failure).__name__)
         finally:
+            self._in_hand.discard(blob)
             self._slots.release()
 
-    async def _attempt(self, container: str, blob: Blob, names: dict[str, str]) -> str | None:
-        error = ""
+    async def _attempt(self, blob: Blob, names: dict[str, str]) -> str | None:
+        """Call the function until it succeeds; the last error when it never does."""
+        container, error = self._container, ""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(_FIRST_DELAY_SECONDS * 2 ** (attempt - 1))

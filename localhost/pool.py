@@ -39,6 +39,7 @@ class Pool:
         self._numbers = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client_config: str | None = None
+        self._is_served = asyncio.Event()
         self._is_stopping = False
 
     async def load(self) -> tuple[Function, ...]:
@@ -59,16 +60,16 @@ class Pool:
     async def invoke(
         self, function: str, inputs: dict[str, TypedData], metadata: Mapping[str, TypedData]
     ) -> Outcome:
-        """Call a function in the worker that has least to do.
+        """Call a function in the worker that has least to do; wait while there is none.
 
         Raises:
-            WorkerLostError: That worker died meanwhile, or there is none.
+            WorkerLostError: That worker died meanwhile.
             asyncio.CancelledError: The workers are told to stop.
         """
         if self._is_stopping:
             raise asyncio.CancelledError
-        if not self._workers:
-            raise WorkerLostError
+        while not self._workers:
+            await self._is_served.wait()
         worker = min(self._workers, key=lambda worker: len(worker.calls))
         number = next(self._numbers)
         call: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -116,6 +117,7 @@ class Pool:
         if not isinstance(await worker.channel.receive(), Serving):
             self._workers.remove(worker)
             raise StartError("a worker cannot listen")
+        self._is_served.set()
         task = asyncio.create_task(self._listen(worker))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -128,6 +130,8 @@ class Pool:
                 call.set_result(done.outcome)
         if worker in self._workers:
             self._workers.remove(worker)
+        if not self._workers:
+            self._is_served.clear()
         for call in worker.calls.values():
             if self._is_stopping:
                 call.cancel()

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Generator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -18,6 +18,8 @@ from azurefunctions.extensions.http.fastapi import (
     StreamingResponse,
 )
 from durabletask.task import OrchestrationContext, RetryPolicy, Task, when_all
+from fastapi import HTTPException
+from starlette.requests import ClientDisconnect
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -43,9 +45,13 @@ def sync(req: Request) -> JSONResponse:
 @app.route(route="upload", methods=["POST"])
 async def upload(req: Request) -> JSONResponse:
     digest, length = hashlib.sha256(), 0
-    async for chunk in req.stream():
-        digest.update(chunk)
-        length += len(chunk)
+    try:
+        async for chunk in req.stream():
+            digest.update(chunk)
+            length += len(chunk)
+    except ClientDisconnect:
+        note("upload", "cut")
+        raise
     return JSONResponse({"sha256": digest.hexdigest(), "length": length})
 
 
@@ -58,11 +64,17 @@ async def download(req: Request) -> StreamingResponse:
     return StreamingResponse(chunks(), media_type="application/octet-stream")
 
 
-@app.route(route="slow", methods=["GET"])
-async def slow(req: Request) -> Response:
-    note("slow", "began")
-    await asyncio.sleep(1)
-    return Response("done")
+@app.route(route="endless", methods=["GET"])
+async def endless(req: Request) -> StreamingResponse:
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65_536
+                await asyncio.sleep(0.01)
+        finally:
+            note("endless", "ended")
+
+    return StreamingResponse(chunks(), media_type="application/octet-stream")
 
 
 @app.route(route="fails", methods=["GET"])
@@ -70,7 +82,22 @@ async def fails(req: Request) -> Response:
     raise ValueError("a secret of the app")
 
 
-@app.route(route="headers", methods=["GET"])
+@app.route(route="conflict", methods=["GET"])
+async def conflict(req: Request) -> Response:
+    raise HTTPException(409, "taken", {"x-by": "sample"})
+
+
+@app.route(route="plain", methods=["GET"])
+async def plain(req: Request) -> Response:
+    return cast(Response, {"plain": True})  # The worker refuses the annotation dict.
+
+
+@app.route(route="nothing", methods=["GET"])
+async def nothing(req: Request) -> Response:
+    return cast(Response, None)
+
+
+@app.route(route="headers", methods=["POST"])
 async def headers(req: Request) -> JSONResponse:
     return JSONResponse(dict(req.headers))
 
@@ -81,11 +108,6 @@ async def process(req: Request) -> JSONResponse:
 
     entries = len(http_v2.http_coordinator._context_references)
     return JSONResponse({"pid": os.getpid(), "entries": entries})
-
-
-@app.route(route="exit", methods=["POST"])
-async def leave(req: Request) -> Response:
-    os._exit(3)
 
 
 @app.timer_trigger(arg_name="timer", schedule="*/1 * * * * *")
@@ -104,6 +126,8 @@ async def on_file(blob: func.InputStream) -> None:
     note("blob", json.dumps({"name": blob.name, "length": blob.length, "read": len(content)}))
     if content == b"poison":
         raise ValueError("cannot be read")
+    if content == b"fail twice" and (DATA / "blob.log").read_text().count(str(blob.name)) < 3:
+        raise ValueError("not yet")
 
 
 durable = df.Blueprint()
@@ -118,6 +142,17 @@ def fan_out(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, 
 @durable.activity_trigger(input_name="number")
 def double(number: int) -> int:
     return number * 2
+
+
+@durable.activity_trigger(input_name="seconds")
+async def where(seconds: float) -> int:
+    await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+@durable.activity_trigger(input_name="text")
+def quiet(text: str) -> None:
+    """Gives nothing back."""
 
 
 @durable.activity_trigger(input_name="text")
@@ -155,6 +190,28 @@ def parent(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, A
 
 
 @durable.orchestration_trigger(context_name="context")
+def spread(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, Any]:
+    return (yield when_all([context.call_activity("where", input=0.05) for _ in range(20)]))
+
+
+@durable.orchestration_trigger(context_name="context")
+def silent(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, Any]:
+    return (yield context.call_activity("quiet", input=""))
+
+
+@durable.orchestration_trigger(context_name="context")
+def sleeper(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, str]:
+    """Longer than the 30 seconds after which the engine by itself forgets who waits."""
+    yield context.create_timer(context.current_utc_datetime + timedelta(seconds=32))
+    return "slept"
+
+
+@durable.orchestration_trigger(context_name="context")
+def patient(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, Any]:
+    return (yield context.call_sub_orchestrator("sleeper"))
+
+
+@durable.orchestration_trigger(context_name="context")
 def waiting(context: OrchestrationContext, _: Any) -> Generator[Task[Any], Any, Any]:
     return (yield context.wait_for_external_event("go"))
 
@@ -170,12 +227,20 @@ async def start(req: Request, client: df.DurableOrchestrationClient) -> JSONResp
     return JSONResponse({"id": await client.start_new(req.path_params["name"])})
 
 
+@durable.route(route="slow", methods=["POST"])
+@durable.durable_client_input(client_name="client")
+async def slow(req: Request, client: df.DurableOrchestrationClient) -> JSONResponse:
+    note("slow", "began")
+    await asyncio.sleep(1)
+    return JSONResponse({"id": await client.start_new("fan_out")})
+
+
 @durable.route(route="status/{id}", methods=["GET"])
 @durable.durable_client_input(client_name="client")
 async def status(req: Request, client: df.DurableOrchestrationClient) -> JSONResponse:
     found = await client.get_status(req.path_params["id"])
     name = None if found.runtime_status is None else found.runtime_status.name
-    return JSONResponse({"status": name, "output": found.output})
+    return JSONResponse({"status": name, "output": found.output, "pid": os.getpid()})
 
 
 @durable.route(route="raise/{id}", methods=["POST"])
