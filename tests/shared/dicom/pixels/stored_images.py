@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -78,18 +79,25 @@ def read(content: bytes) -> StoredImage:
     return StoredImage(whole, dataset, pixel_data, frames)
 
 
-def read_or_skip(path: Path) -> StoredImage:
-    """Read a file of the corpus that has an image; skip any other."""
+@cache
+def _image_of(path: Path) -> StoredImage | str:
+    """The image of a file, or why there is none."""
     content = path.read_bytes()
     try:
         header = _header(content)
     except InvalidInstanceError:
-        pytest.skip("is no DICOM that is stored")
+        return "is no DICOM that is stored"
     if header.pixel_data is None or header.frames is None or not header.frames.count:
-        pytest.skip("has no frames")
-    if not header.transfer_syntax_uid:
-        pytest.skip("has no transfer syntax")
-    return read(content)
+        return "has no frames"
+    return read(content) if header.transfer_syntax_uid else "has no transfer syntax"
+
+
+def read_or_skip(path: Path) -> StoredImage:
+    """Read a file of the corpus that has an image; skip any other."""
+    found = _image_of(path)
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
 
 
 def describe(rows: int = 4, columns: int = 6, **keywords: Any) -> ImageDescription:
