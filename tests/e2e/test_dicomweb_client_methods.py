@@ -3,21 +3,17 @@
 import io
 from typing import Any
 
-import numpy as np
 import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
-from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEGBaseline8Bit, generate_uid
+from pydicom.uid import generate_uid
 from requests import HTTPError
 
 from tests.builders import image, part10
 from tests.e2e.server import Server
 
 pytestmark = pytest.mark.host
-
-_LOOKUP_TABLE = bytes(range(256)) * 64
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +74,7 @@ def test_it_stores_nothing_into_another_study(client: DICOMwebClient) -> None:
     assert client.search_for_instances(dataset.StudyInstanceUID) == []
 
 
-def test_it_finds_studies_by_words_of_a_name(
-    client: DICOMwebClient, stored: list[Dataset]
-) -> None:
+def test_it_finds_studies_by_words_of_a_name(client: DICOMwebClient, stored: list[Dataset]) -> None:
     study = stored[0].StudyInstanceUID
     filters = {"PatientName": "metho", "PatientID": study}
     [found] = client.search_for_studies(fuzzymatching=True, search_filters=filters)

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -64,6 +65,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     with running(tmp_path / "data") as started:
         _warm_up(started)
         yield started
+    shutil.rmtree(tmp_path / "data")  # pytest would keep gigabytes.
 
 
 def _warm_up(server: Server) -> None:

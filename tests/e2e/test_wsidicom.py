@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGBaseline8Bit,
     VLWholeSlideMicroscopyImageStorage,
     generate_uid,
@@ -128,8 +129,8 @@ def slide(server: Server, syntax: str) -> Iterator[WsiDicom]:
     assert answer.status_code == 200, answer.text
     client = WsiDicomWebClient(DICOMwebClient(server.v2))
     uids = identity["StudyInstanceUID"], identity["SeriesInstanceUID"]
-    # By itself the reader asks for JPEG first.
-    asked = None if syntax == JPEGBaseline8Bit else syntax
+    # By itself the reader asks for JPEG first; of native tiles that would not be exact.
+    asked = None if syntax == JPEGBaseline8Bit else JPEG2000Lossless
     with WsiDicom.open_web(client, *uids, requested_transfer_syntax=asked) as opened:
         yield opened
 
@@ -167,13 +168,14 @@ def test_it_reads_a_tile(slide: WsiDicom, syntax: str) -> None:
     assert np.array_equal(np.asarray(tile.convert("RGB")), expected)
 
 
-def test_it_gets_a_tile_as_it_was_stored(slide: WsiDicom, syntax: str) -> None:
+def test_it_gets_a_tile_as_it_was_stored_or_coded(slide: WsiDicom, syntax: str) -> None:
     tile = _tiles(_slide(_SIZES[0]))[8]
+    received = slide.read_encoded_tile(0, (3, 1))
     if syntax == JPEGBaseline8Bit:
         # The last byte may fill the fragment up to an even length.
-        assert slide.read_encoded_tile(0, (3, 1)).removesuffix(b"\0") == _jpeg(tile)
+        assert received.removesuffix(b"\0") == _jpeg(tile)
     else:
-        assert slide.read_tile(0, (3, 1)).tobytes() == tile.tobytes()
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(received))), tile)
 
 
 def test_it_makes_a_thumbnail(slide: WsiDicom, syntax: str) -> None:
