@@ -13,8 +13,8 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 from azure.storage.queue.aio import QueueClient
 
-from localhost.blob_triggers import Blob, model_binding_data
-from localhost.protos import TypedData
+from localhost.blobs import Blob
+from localhost.protos import ModelBindingData, TypedData
 
 _STILL_SECONDS = 1.0
 _LARGEST_CONTENT_BYTES = 1_048_576
@@ -133,7 +133,7 @@ class AccountSource:
     async def data(self, container: str, blob: Blob, *, is_sdk_type: bool) -> TypedData:
         """See Source."""
         if is_sdk_type:
-            return model_binding_data(self._setting, container, blob)
+            return _model_binding_data(self._setting, container, blob)
         stream = await self._service.get_blob_client(container, blob.name).download_blob()
         return TypedData(bytes=await stream.readall())
 
@@ -151,3 +151,16 @@ def _poison(function: str, container: str, blob: Blob) -> dict[str, str]:
         "BlobName": blob.name,
         "ETag": blob.version,
     }
+
+
+def _model_binding_data(connection: str, container: str, blob: Blob) -> TypedData:
+    """The data from which the library makes a client of the storage SDK."""
+    content = {"Connection": connection, "ContainerName": container, "BlobName": blob.name}
+    return TypedData(
+        model_binding_data=ModelBindingData(
+            version="1.0",
+            source="AzureStorageBlobs",
+            content_type="application/json",
+            content=json.dumps(content).encode(),
+        )
+    )

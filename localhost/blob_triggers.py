@@ -10,17 +10,15 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 
+from localhost.blobs import Blob, Source
 from localhost.errors import WorkerLostError
 from localhost.messages import Function
 from localhost.pool import Pool
-from localhost.protos import ModelBindingData, TypedData
+from localhost.protos import TypedData
 from localhost.timers import with_settings
 
 _ATTEMPTS = 5
@@ -31,39 +29,6 @@ _PAUSE_PER_SCAN = 9
 """Of the time that scanning takes, this many times is left to the app."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """A version of a blob; `name` without its container."""
-
-    name: str
-    version: str
-    length: int
-    uri: str
-
-
-class Source(Protocol):
-    """Where blobs are looked for, and where is kept which were handled."""
-
-    def blobs(self, container: str) -> AsyncIterator[Blob]:
-        """The blobs of a container that are complete."""
-
-    async def is_handled(self, function: str, container: str, blob: Blob) -> bool:
-        """Whether this version was handed over, or given up, before."""
-
-    async def set_handled(self, function: str, container: str, blob: Blob) -> None:
-        """Remember that this version is done with."""
-
-    async def set_poison(self, function: str, container: str, blob: Blob, error: str) -> None:
-        """Leave word of a version that was given up."""
-
-    async def data(self, container: str, blob: Blob, *, is_sdk_type: bool) -> TypedData:
-        """What the function is given.
-
-        Raises:
-            FileNotFoundError, ResourceNotFoundError: It is gone.
-        """
 
 
 async def run_blob_trigger(pool: Pool, function: Function, data: Path) -> None:
@@ -113,6 +78,7 @@ class _Poller:
         self._container = container
         self._matches = matches
         self._in_hand: set[Blob] = set()
+        self._handled: set[bytes] = set()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self) -> None:
@@ -129,18 +95,26 @@ class _Poller:
     async def _scan(self, group: asyncio.TaskGroup) -> float:
         """Go over the container once, and give the seconds without those of waiting for a slot."""
         start, waiting = time.monotonic(), 0.0
+        handled: set[bytes] = set()
         async for blob in self._source.blobs(self._container):
             match = self._matches.match(blob.name)
             if match is None or blob in self._in_hand:
                 continue
-            if await self._source.is_handled(self._function.name, self._container, blob):
+            if await self._is_handled(blob):
+                handled.add(blob.key)
                 continue
             full = time.monotonic()
             await self._slots.acquire()
             waiting += time.monotonic() - full
             self._in_hand.add(blob)
             group.create_task(self._handle(blob, match.groupdict()))
+        self._handled = handled
         return time.monotonic() - start - waiting
+
+    async def _is_handled(self, blob: Blob) -> bool:
+        """Whether there is a receipt; one seen by the last scan is not asked for again."""
+        name, container = self._function.name, self._container
+        return blob.key in self._handled or await self._source.is_handled(name, container, blob)
 
     async def _handle(self, blob: Blob, names: dict[str, str]) -> None:
         name, container = self._function.name, self._container
@@ -194,16 +168,3 @@ def _metadata(container: str, blob: Blob, names: dict[str, str]) -> dict[str, Ty
         **names,
     }
     return {name: TypedData(json=json.dumps(value)) for name, value in values.items()}
-
-
-def model_binding_data(connection: str, container: str, blob: Blob) -> TypedData:
-    """The data from which the library makes a client of the storage SDK."""
-    content = {"Connection": connection, "ContainerName": container, "BlobName": blob.name}
-    return TypedData(
-        model_binding_data=ModelBindingData(
-            version="1.0",
-            source="AzureStorageBlobs",
-            content_type="application/json",
-            content=json.dumps(content).encode(),
-        )
-    )

@@ -9,7 +9,7 @@ import base64
 import json
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,9 +17,9 @@ import grpc
 from durabletask.internal import helpers
 from durabletask.internal import orchestrator_service_pb2 as pb
 from durabletask.internal import orchestrator_service_pb2_grpc as stubs
-from durabletask.testing.in_memory_backend import InMemoryOrchestrationBackend
 from google.protobuf.wrappers_pb2 import StringValue
 
+from localhost.engine import Engine, Local
 from localhost.errors import WorkerLostError
 from localhost.messages import Function, Outcome
 from localhost.pool import Pool
@@ -35,28 +35,6 @@ _ORCHESTRATORS_AT_ONCE = 16
 _log = logging.getLogger(__name__)
 
 
-class _Backend(InMemoryOrchestrationBackend):
-    """The engine without its limit of 30 seconds on whoever waits for a sub-orchestration."""
-
-    def _wait_for_state(
-        self, instance_id: str, predicate: Callable[..., bool], timeout: float | None
-    ) -> Any:
-        return super()._wait_for_state(instance_id, predicate, timeout or threading.TIMEOUT_MAX)
-
-
-class _Local:
-    """The part of a gRPC context that the engine looks at when it is called directly."""
-
-    def is_active(self) -> bool:
-        return True
-
-    def time_remaining(self) -> float | None:
-        return None
-
-    def abort(self, code: grpc.StatusCode, details: str) -> None:
-        raise RuntimeError(f"{code}: {details}")
-
-
 class Durable:
     """Runs the orchestrations, activities and entities of an app."""
 
@@ -67,7 +45,7 @@ class Durable:
             for function in functions
             if (trigger := function.binding(*_TRIGGERS)) is not None
         }
-        self._backend = _Backend(max_history_size=_MAX_HISTORY_EVENTS)
+        self._backend = Engine(max_history_size=_MAX_HISTORY_EVENTS)
         limits = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
         self._server = grpc.server(ThreadPoolExecutor(max_workers=16), options=limits)
         stubs.add_TaskHubSidecarServiceServicer_to_server(self._backend, self._server)
@@ -97,7 +75,7 @@ class Durable:
         items: asyncio.Queue[pb.WorkItem] = asyncio.Queue()
 
         def pull() -> None:
-            for item in self._backend.GetWorkItems(pb.GetWorkItemsRequest(), _Local()):
+            for item in self._backend.GetWorkItems(pb.GetWorkItemsRequest(), Local()):
                 loop.call_soon_threadsafe(items.put_nowait, item)
 
         threading.Thread(target=pull, name="durable", daemon=True).start()
@@ -129,7 +107,7 @@ class Durable:
             response = pb.OrchestratorResponse.FromString(base64.b64decode(outcome.value.value))
         response.instanceId = request.instanceId
         response.completionToken = item.completionToken
-        self._backend.CompleteOrchestratorTask(response, _Local())
+        self._backend.CompleteOrchestratorTask(response, Local())
 
     async def _act(self, item: pb.WorkItem) -> None:
         request = item.activityRequest
@@ -145,7 +123,7 @@ class Durable:
             response.failureDetails.CopyFrom(_failure(outcome.error))
         elif outcome.value is not None:
             response.result.CopyFrom(StringValue(value=outcome.value.value))
-        self._backend.CompleteActivityTask(response, _Local())
+        self._backend.CompleteActivityTask(response, Local())
 
     async def _operate(self, item: pb.WorkItem) -> None:
         batch, operations = helpers.convert_to_entity_batch_request(item.entityRequestV2)
@@ -157,7 +135,7 @@ class Durable:
             result = pb.EntityBatchResult.FromString(base64.b64decode(outcome.value.value))
         result.completionToken = item.completionToken
         result.operationInfos.extend(operations)
-        self._backend.CompleteEntityTask(result, _Local())
+        self._backend.CompleteEntityTask(result, Local())
 
     async def _call(self, kind: str, name: str, data: TypedData) -> Outcome:
         function, trigger = self._functions.get((kind, name.lower()), (None, {}))

@@ -115,7 +115,8 @@ class Pool:
     async def _serve(self, worker: _Worker) -> None:
         await worker.channel.send(Serve(self._client_config))
         if not isinstance(await worker.channel.receive(), Serving):
-            self._workers.remove(worker)
+            worker.process.kill()
+            self._drop(worker)
             raise StartError("a worker cannot listen")
         self._is_served.set()
         task = asyncio.create_task(self._listen(worker))
@@ -128,8 +129,15 @@ class Pool:
             call = worker.calls.get(done.number)
             if call is not None and not call.done():
                 call.set_result(done.outcome)
-        if worker in self._workers:
-            self._workers.remove(worker)
+        self._drop(worker)
+        await asyncio.to_thread(worker.process.wait)
+        if not self._is_stopping:
+            _log.error("a worker died (exit code %s); starting another", worker.process.returncode)
+            await self._replace()
+
+    def _drop(self, worker: _Worker) -> None:
+        """Hand it no more, and let those know who wait for it."""
+        self._workers.remove(worker)
         if not self._workers:
             self._is_served.clear()
         for call in worker.calls.values():
@@ -137,10 +145,6 @@ class Pool:
                 call.cancel()
             elif not call.done():
                 call.set_exception(WorkerLostError())
-        await asyncio.to_thread(worker.process.wait)
-        if not self._is_stopping:
-            _log.error("a worker died (exit code %s); starting another", worker.process.returncode)
-            await self._replace()
 
     async def _replace(self) -> None:
         while not self._is_stopping:
