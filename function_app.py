@@ -2,8 +2,18 @@
 
 import azure.functions as func
 
-from functions import capabilities, delete, health, metadata, retrieve, search, store, timers
+from functions import (
+    bulkdata,
+    capabilities,
+    delete,
+    health,
+    metadata,
+    retrieve,
+    search,
+    store,
+    timers,
+)
 
 app = func.FunctionApp()
-for module in (capabilities, delete, health, metadata, retrieve, search, store, timers):
+for module in (bulkdata, capabilities, delete, health, metadata, retrieve, search, store, timers):
     app.register_functions(module.blueprint)

@@ -24,6 +24,7 @@ from starlette.responses import StreamingResponse
 from shared import errors, wiring
 from shared.dicomweb.forwarded import Network, Origin, external_origin, is_trusted
 from shared.dicomweb.openapi import Route
+from shared.dicomweb.transactions import TRANSACTIONS
 from shared.ports import Partition
 from shared.wiring import Services
 
@@ -136,10 +137,16 @@ def transaction(  # noqa: PLR0913
 
     A function has one route, so each form is a function of its own. GET also answers HEAD.
     """
+    since_version = TRANSACTIONS[name].since_version
 
     def register(handler: Handler) -> Handler:
+        async def handle(request: Request, services: Services) -> Response:
+            if request.version < since_version:
+                raise errors.NotFoundError("There is no such resource.")
+            return await handler(request, services)
+
         async def answer(request: TriggerRequest) -> PlainResponse:
-            return await _answer(request, handler, creates_partition=creates_partition)
+            return await _answer(request, handle, creates_partition=creates_partition)
 
         forms = {"": "{version}", "_in_partition": "{version}/partitions/{partition}"}
         for suffix, root in forms.items():

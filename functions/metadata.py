@@ -26,7 +26,7 @@ async def retrieve_metadata(request: Request, services: Services) -> Response:
     """Retrieve metadata: GET /studies/{study}[/series/…[/instances/…]]/metadata."""
     accept_dicom_json(request.accept, version=request.version, preferred=request.preferred)
     path = parse_path(**request.path)
-    version = await services.metadata.version(request.partition, path)
+    version = await services.metadata.version(request.partition, path, api_version=request.version)
     count = None if path.level is Level.INSTANCE else version.instance_count
     etag = entity_tag(version.revision, count, version=request.version)
     headers = {"ETag": etag, "Vary": "Accept, Accept-Encoding"}

@@ -1,12 +1,12 @@
 """Retrieve of studies, series, instances and frames (PS3.18 10.4, 2025b)."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPMethod, HTTPStatus
 
 import azure.functions as func
 
 from functions.endpoint import DataAction, Request, Response, transaction
-from shared.dicom.resource import parse_frame_list, parse_path
+from shared.dicom.resource import ResourcePath, parse_frame_list, parse_path
 from shared.dicomweb.media_type import Representation, acceptable_frames, acceptable_instances
 from shared.dicomweb.multipart import Chunk, MultipartWriter
 from shared.dicomweb.warning import warning_header
@@ -45,11 +45,18 @@ async def retrieve_frames(request: Request, services: Services) -> Response:
     """Retrieve frames: GET …/instances/{instance}/frames/{frames}."""
     names = dict(request.path)
     frames = parse_frame_list(names.pop("frames"))
+    return await frames_response(request, services, parse_path(**names), frames)
+
+
+async def frames_response(
+    request: Request, services: Services, path: ResourcePath, frames: Sequence[int]
+) -> Response:
+    """Frames of an instance, 1-based, as the client takes them."""
     ways = acceptable_frames(
         request.accept, version=request.version, count=len(frames), preferred=request.preferred
     )
     retrieval = await services.retrieve.frames(
-        request.partition, parse_path(**names), frames, ways, version=request.version
+        request.partition, path, frames, ways, version=request.version
     )
     representation = retrieval.representation
     if request.version > 1 and representation.is_multipart:

@@ -12,6 +12,7 @@ from shared.adapters.sql_state_table import SqlStateTable
 from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
 from shared.ports import BlobStore, Index, Secrets, StateTable
+from shared.services.bulk_data import BulkData
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
 from shared.services.health import Health
@@ -43,6 +44,7 @@ class Services:
     store_limits: MultipartLimits
     retrieve: Retrieve
     metadata: Metadata
+    bulk_data: BulkData
     search: Search
     delete: Delete
     cleanup: Cleanup
@@ -107,6 +109,7 @@ def build(settings: Settings) -> Services:
         ),
         retrieve=Retrieve(blobs, index, images, Transcoding(images, work)),
         metadata=Metadata(blobs, index, documents),
+        bulk_data=BulkData(blobs, index),
         search=Search(blobs, index),
         delete=Delete(blobs, index, grace=settings.deleted_blob_grace_seconds),
         cleanup=Cleanup(

@@ -45,7 +45,7 @@ def openapi(routes: Iterable[Route], version_name: str, version: int) -> dict[st
         transaction = route.transaction
         if transaction is None or transaction.since_version > version:
             continue
-        path = route.template.replace("{version}", version_name)
+        path = route.template.replace("{version}", version_name).replace("{*", "{")
         item = paths.setdefault(f"/{path}", {"parameters": _path_parameters(path)})
         for method in sorted(route.methods - {"OPTIONS"}):
             item[method.lower()] = _operation(route.function, method, transaction, version)

@@ -62,6 +62,8 @@ _ACCEPT = Parameter(
     "accept", "Media types that the client takes; goes before the Accept header.", since_version=2
 )
 _IF_NONE_MATCH = Parameter("If-None-Match", "An ETag that the client has.", place="header")
+_RANGE = Parameter("Range", "Bytes of the value, as one range.", place="header")
+_IF_RANGE = Parameter("If-Range", "The ETag that the range is of.", place="header")
 _SEARCH = (
     Parameter(
         "limit",
@@ -99,7 +101,7 @@ def _retrieve(what: str, *media_types: str) -> Transaction:
         summary=f"Retrieve {what}",
         parameters=(_ACCEPT,),
         gives={HTTPStatus.OK: media_types, HTTPStatus.PARTIAL_CONTENT: media_types},
-        errors=(HTTPStatus.NOT_ACCEPTABLE,),
+        errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
     )
 
 
@@ -108,14 +110,25 @@ def _metadata(what: str) -> Transaction:
         summary=f"Retrieve the metadata of {what}",
         parameters=(_ACCEPT, _IF_NONE_MATCH),
         gives={HTTPStatus.OK: (DICOM_JSON,), HTTPStatus.NOT_MODIFIED: ()},
-        errors=(HTTPStatus.NOT_ACCEPTABLE,),
+        errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
     )
 
 
-def _store(where: str) -> Transaction:
+def _bulk_data(what: str) -> Transaction:
+    return Transaction(
+        summary=f"Retrieve the bulk data of {what}",
+        parameters=(_ACCEPT,),
+        gives={HTTPStatus.OK: (MULTIPART,)},
+        errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
+        since_version=2,
+    )
+
+
+def _store(where: str, since_version: int = 1) -> Transaction:
     report = (DICOM_JSON,)
     return Transaction(
         summary=f"Store instances {where}",
+        since_version=since_version,
         takes=(MULTIPART, DICOM),
         parameters=(_ACCEPT,),
         gives={
@@ -139,6 +152,8 @@ def _delete(what: str) -> Transaction:
 TRANSACTIONS: Mapping[str, Transaction] = {
     "store": _store("of any study"),
     "store_to_study": _store("of one study"),
+    "store_or_replace": _store("of any study, also in the place of those that are there", 2),
+    "store_or_replace_in_study": _store("of one study, also in the place of those there", 2),
     "search_studies": _search("studies"),
     "search_series": _search("series"),
     "search_instances": _search("instances"),

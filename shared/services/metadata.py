@@ -11,9 +11,9 @@ import orjson
 from shared.dicom.blob_names import metadata_blob
 from shared.dicom.json_model import dumps, without_bulk
 from shared.dicom.resource import Level, ResourcePath
-from shared.errors import NotFoundError
 from shared.ports import BlobStore, Index, Partition, Version
 from shared.services.metadata_file import document_of, with_base_url
+from shared.services.missing import missing
 from shared.services.series_document import SeriesDocuments
 
 _REMEMBERED_BYTES = 33_554_432
@@ -47,7 +47,9 @@ class Metadata:
         self._documents = documents
         self._answers = _Answers()
 
-    async def version(self, partition: Partition, path: ResourcePath) -> Version:
+    async def version(
+        self, partition: Partition, path: ResourcePath, *, api_version: int = 2
+    ) -> Version:
         """What the ETag of the metadata at or below a path is made of.
 
         Raises:
@@ -55,7 +57,7 @@ class Metadata:
         """
         version = await self._index.version(partition, path)
         if version is None:
-            raise NotFoundError(f"The specified {path.level.name.lower()} cannot be found.")
+            raise await missing(self._index, partition, path, version=api_version)
         return version
 
     async def answer(

@@ -76,6 +76,12 @@ def unpack(content: Buffer) -> MetadataFile:
     )
 
 
+def bulk_of(content: Buffer) -> dict[str, tuple[int, int]]:
+    """Where bulk values lie in the file, as in MetadataFile, without parsing the data set."""
+    head = orjson.loads(decompress(content).partition(b"\n")[0])
+    return {path: (offset, length) for path, (offset, length) in head["bulk"].items()}
+
+
 def document_of(content: Buffer) -> bytes:
     """The data set of a metadata blob as JSON text, without parsing it."""
     return decompress(content).partition(b"\n")[2]
