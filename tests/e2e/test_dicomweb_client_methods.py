@@ -96,7 +96,8 @@ def test_it_finds_instances_page_by_page(client: DICOMwebClient, stored: list[Da
     study = stored[0].StudyInstanceUID
     pages = [client.search_for_instances(study, limit=2, offset=offset) for offset in (0, 2, 4)]
     assert [len(page) for page in pages] == [2, 1, 0]
-    assert _sop_instance_uids(sum(pages, [])) == {dataset.SOPInstanceUID for dataset in stored}
+    found = [document for page in pages for document in page]
+    assert _sop_instance_uids(found) == {dataset.SOPInstanceUID for dataset in stored}
 
 
 def test_it_finds_the_rest_by_itself(client: DICOMwebClient, stored: list[Dataset]) -> None:
