@@ -47,7 +47,7 @@ async def retrieve_capabilities(request: ServiceRequest, services: Services) -> 
 
     A browser that asks whether a page may send a request is answered first.
     """
-    routes = _routes(request.path.get("path", ""))
+    routes = _routes(request.path.get("path", ""), request.version)
     methods = sorted({"OPTIONS"}.union(*(route.methods for route in routes)))
     headers = {"Allow": ", ".join(methods)}
     if "access-control-request-method" in request.headers:
@@ -59,9 +59,14 @@ async def retrieve_capabilities(request: ServiceRequest, services: Services) -> 
     return Response(media_type=JSON, body=body, headers=headers)
 
 
-def _routes(path: str) -> list[Route]:
+def _routes(path: str, version: int) -> list[Route]:
     """The routes of one resource, or of the whole service for an empty path."""
-    served = [route for route in ROUTES if route.template.startswith("{version}/")]
+    served = [
+        route
+        for route in ROUTES
+        if route.template.startswith("{version}/")
+        and (route.transaction is None or route.transaction.since_version <= version)
+    ]
     if not path.strip("/"):
         return served
     found = [route for route in served if _pattern(route.template).fullmatch(path.strip("/"))]

@@ -11,6 +11,7 @@ from shared.dicomweb.media_type import accept_dicom_json
 from shared.dicomweb.store_report import StoreResult
 from shared.dicomweb.store_request import instance_bodies
 from shared.dicomweb.warning import warning_header
+from shared.errors import NotFoundError
 from shared.wiring import Services
 
 blueprint = func.Blueprint()
@@ -45,7 +46,39 @@ async def store_to_study(request: Request, services: Services) -> Response:
     return await _store(request, services)
 
 
-async def _store(request: Request, services: Services) -> Response:
+@transaction(
+    blueprint,
+    "store_or_replace",
+    "studies",
+    HTTPMethod.PUT,
+    DataAction.WRITE,
+    creates_partition=True,
+)
+async def store_or_replace(request: Request, services: Services) -> Response:
+    """Store instances of any study, replacing those that are stored: PUT /studies; v2, ours."""
+    return await _replace(request, services)
+
+
+@transaction(
+    blueprint,
+    "store_or_replace_in_study",
+    "studies/{study}",
+    HTTPMethod.PUT,
+    DataAction.WRITE,
+    creates_partition=True,
+)
+async def store_or_replace_in_study(request: Request, services: Services) -> Response:
+    """Store instances of one study, replacing those that are stored: PUT /studies/{study}."""
+    return await _replace(request, services)
+
+
+async def _replace(request: Request, services: Services) -> Response:
+    if request.version == 1:
+        raise NotFoundError("There is no such resource in this version.")
+    return await _store(request, services, replaces=True)
+
+
+async def _store(request: Request, services: Services, *, replaces: bool = False) -> Response:
     accept_dicom_json(request.accept, version=request.version, preferred=request.preferred)
     study = parse_uid(request.path["study"]) if "study" in request.path else None
     bodies = instance_bodies(
@@ -55,7 +88,7 @@ async def _store(request: Request, services: Services) -> Response:
         version=request.version,
     )
     report = await services.store.store(
-        request.partition, bodies, version=request.version, study=study
+        request.partition, bodies, version=request.version, study=study, replaces=replaces
     )
     result = report.result(request.version)
     if result is StoreResult.NOTHING_SENT:

@@ -101,7 +101,13 @@ def build(settings: Settings) -> Services:
             are_served=settings.data_partitions is not PartitionRule.OFF,
             are_required=settings.data_partitions is PartitionRule.REQUIRED,
         ),
-        store=Store(blobs, index, writer, orphan_age=settings.orphan_age_seconds),
+        store=Store(
+            blobs,
+            index,
+            writer,
+            orphan_age=settings.orphan_age_seconds,
+            grace=settings.deleted_blob_grace_seconds,
+        ),
         store_limits=MultipartLimits(
             max_parts=settings.store_max_parts,
             max_part_bytes=settings.store_max_part_bytes,

@@ -104,7 +104,9 @@ def _verdict_of_v2(path: ResourcePath | None, document: Document) -> Verdict:
     for found in malformed_elements(document):
         if found.tag in _REQUIRED and found.element is document.get(found.tag):
             continue
-        problems.setdefault(found.tag, Problem(found.tag, found.sentence))
+        # The report of a refused instance may be kept as an error, which quotes no values.
+        sentence = found.plain_sentence if failures else found.sentence
+        problems.setdefault(found.tag, Problem(found.tag, sentence))
         dropped.add(id(found.element))
     warnings = tuple(problems.values())
     if failures or path is None:

@@ -26,7 +26,18 @@ class MalformedElement:
 
     tag: str
     element: Element
-    sentence: str
+    content: str
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, in a report that goes to no one but who sent it: it quotes the value."""
+        return f'Content "{self.content}" does not validate VR {self.element["vr"]}: {self.reason}'
+
+    @property
+    def plain_sentence(self) -> str:
+        """What is wrong, without the value."""
+        return f"The content does not validate VR {self.element['vr']}: {self.reason}"
 
 
 def malformed_elements(document: Document) -> Iterator[MalformedElement]:
@@ -43,27 +54,21 @@ def malformed_elements(document: Document) -> Iterator[MalformedElement]:
                 continue
             bounds = _COUNTS.get(tag)
             if bounds is not None and not bounds[0] <= len(values) <= bounds[1]:
-                yield MalformedElement(tag, element, _miscounted(element, bounds))
+                yield MalformedElement(tag, element, *_miscounted(values, bounds))
                 continue
             rule = _RULES.get(vr)
             if rule is not None and (wrong := rule(values)) is not None:
-                yield MalformedElement(tag, element, _sentence(vr, *wrong))
+                yield MalformedElement(tag, element, *wrong)
 
 
-def _sentence(vr: str, content: str, reason: str) -> str:
-    return f'Content "{content}" does not validate VR {vr}: {reason}'
-
-
-def _miscounted(element: Element, bounds: tuple[int, float]) -> str:
-    values = element["Value"]
+def _miscounted(values: Sequence[object], bounds: tuple[int, float]) -> tuple[str, str]:
     fewest, most = bounds
     if fewest == most:
         allowed = f"{fewest}"
     else:
         allowed = f"{fewest} or more" if most == _ANY else f"{fewest} to {most}"
     content = "\\".join(map(_text, values))
-    reason = f"the attribute has {len(values)} values instead of {allowed}"
-    return _sentence(element["vr"], content, reason)
+    return content, f"the attribute has {len(values)} values instead of {allowed}"
 
 
 def _text(value: object) -> str:

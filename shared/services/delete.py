@@ -2,12 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-import orjson
-
-from shared.dicom.blob_names import new_blob_id, tombstone_blob
 from shared.dicom.resource import ResourcePath
 from shared.errors import NotFoundError
 from shared.ports import BlobStore, Index, Partition
+from shared.services.tombstones import add_tombstone
 
 
 class Delete:
@@ -30,5 +28,4 @@ class Delete:
         deleted = await self._index.delete(partition, path, until)
         if not deleted:
             raise NotFoundError(f"The specified {path.level.name.lower()} cannot be found.")
-        tombstone = {"until": until, "blobIds": [instance.file.blob_id for instance in deleted]}
-        await self._blobs.put(tombstone_blob(new_blob_id()), orjson.dumps(tombstone))
+        await add_tombstone(self._blobs, [instance.file.blob_id for instance in deleted], until)

@@ -23,7 +23,7 @@ from shared.dicomweb.store_report import (
     WarningReason,
 )
 from shared.errors import InvalidInstanceError, StoreUnavailableError
-from shared.ports import AlreadyStored, BlobStore, CommitOutcome, Index, Partition
+from shared.ports import AlreadyStored, BlobStore, CommitOutcome, Committed, Index, Partition
 from shared.services.instance_writer import (
     SMALL_BYTES,
     Chunk,
@@ -31,6 +31,7 @@ from shared.services.instance_writer import (
     RefusedInstance,
     WrittenInstance,
 )
+from shared.services.tombstones import add_tombstone
 
 _BATCH_INSTANCES = 256
 _BATCH_SECONDS = 5.0
@@ -51,12 +52,14 @@ class Store:
 
     Attributes:
         orphan_age: Age from which the sweeper takes a blob without a row for an orphan.
+        grace: How long the blobs of a replaced instance stay.
     """
 
     blobs: BlobStore
     index: Index
     writer: InstanceWriter
     orphan_age: timedelta
+    grace: timedelta
 
     async def store(
         self,
@@ -65,15 +68,17 @@ class Store:
         *,
         version: int,
         study: Uid | None = None,
+        replaces: bool = False,
     ) -> StoreReport:
         """Store the instances of one request; with `study`, only those of that study.
 
-        When this returns, every instance reported as stored survives a crash and can be found.
+        An instance that is stored already is a conflict, or with `replaces` it is replaced. When
+        this returns, every instance reported as stored survives a crash and can be found.
 
         Raises:
             StoreUnavailableError: Nothing could be stored for want of blob storage or the index.
         """
-        request = _Request(self, partition, version, study)
+        request = _Request(self, partition, version, study, replaces=replaces)
         try:
             async for body in bodies:
                 await request.take(body)
@@ -88,12 +93,19 @@ class _Request:
     """The instances of one Store request on their way into the archive."""
 
     def __init__(
-        self, service: Store, partition: Partition, version: int, study: Uid | None
+        self,
+        service: Store,
+        partition: Partition,
+        version: int,
+        study: Uid | None,
+        *,
+        replaces: bool,
     ) -> None:
         self._service = service
         self._partition = partition
         self._version = version
         self._study = study
+        self._replaces = replaces
         self._outcomes: list[StoreOutcome | None] = []
         self._unavailable: StoreUnavailableError | None = None
         self._slots = asyncio.Semaphore(_WRITES_AT_ONCE)
@@ -188,12 +200,16 @@ class _Request:
         waiting = sorted(self._waiting, key=lambda item: item[0])
         self._waiting = waiting[_BATCH_INSTANCES:]
         batch = await self._without_stale(waiting[:_BATCH_INSTANCES])
+        until = datetime.now(UTC) + self._service.grace
         try:
             outcomes = await self._service.index.commit(
-                self._partition, [written.instance for _, written in batch]
+                self._partition,
+                [written.instance for _, written in batch],
+                replaced_until=until if self._replaces else None,
             )
+            await self._bury(outcomes, until)
         except StoreUnavailableError as error:
-            # Whether it took effect is unknown: the blobs are left to the sweeper.
+            # Whether it took effect is unknown, or to be noted yet: no blob is removed.
             self._unavailable = error
             self._fail([number for number, _ in batch])
             return
@@ -206,6 +222,12 @@ class _Request:
                 self._committed.add(written.instance.file.blob_id)
         await self._remove(unused)
 
+    async def _bury(self, outcomes: Sequence[CommitOutcome], until: datetime) -> None:
+        committed = (outcome for outcome in outcomes if isinstance(outcome, Committed))
+        replaced = [outcome.replaced_blob_id for outcome in committed if outcome.replaced_blob_id]
+        if replaced:
+            await add_tombstone(self._service.blobs, replaced, until)
+
     def _outcome(self, written: WrittenInstance, outcome: CommitOutcome) -> StoreOutcome:
         if isinstance(outcome, AlreadyStored) and not self._is_retry(written, outcome):
             path = written.instance.path
@@ -214,6 +236,8 @@ class _Request:
 
     def _is_retry(self, written: WrittenInstance, outcome: AlreadyStored) -> bool:
         """Whether the very same file was stored by an earlier request; v1 does not forgive that."""
+        if self._replaces:
+            return True  # Any other file would have been replaced.
         is_same = outcome.sha256 == written.instance.file.sha256
         return self._version > 1 and is_same and outcome.blob_id not in self._committed
 

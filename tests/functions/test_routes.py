@@ -106,7 +106,7 @@ def test_the_conformance_statement_lists_the_registered_routes() -> None:
         ("GET", "/studies"),
         ("GET", "/v2"),
         ("GET", "/v2/nothing"),
-        ("PUT", "/v2/studies/1.2"),
+        ("PUT", "/v2/studies/1.2/series"),
         ("GET", "/v2/studies/1.2/instances/1.2.3"),
         ("GET", "/v2/partitions/studies"),
         ("POST", "/v2/series"),

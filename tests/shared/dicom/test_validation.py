@@ -190,6 +190,7 @@ def test_v2_takes_padding_with_nul_for_padding() -> None:
 def test_v2_refuses_a_malformed_patient_id_and_tells_all_else_too() -> None:
     verdict = _verdict(dataset(), 2, PatientID=b"\0123\0", StudyDate=b"never")
     assert [problem.tag for problem in verdict.failures] == ["00100020", "00080020"]
+    assert "never" not in "".join(_comments(verdict.failures))
 
 
 def test_an_indexed_attribute_of_another_vr_is_refused_by_v1_and_dropped_by_v2() -> None:

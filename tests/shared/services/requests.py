@@ -32,7 +32,7 @@ async def bodies_of(files: Iterable[bytes]) -> AsyncIterator[AsyncIterator[bytes
         yield chunks_of(content)
 
 
-async def store(
+async def store(  # noqa: PLR0913
     services: Services,
     partition: Partition,
     files: Iterable[bytes],

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pydicom
@@ -222,10 +223,14 @@ class _IndexAway:
         self._takes_effect = takes_effect
 
     async def commit(
-        self, partition: Partition, instances: list[NewInstance]
+        self,
+        partition: Partition,
+        instances: list[NewInstance],
+        *,
+        replaced_until: datetime | None,
     ) -> list[CommitOutcome]:
         if self._takes_effect:
-            await self._services.index.commit(partition, instances)
+            await self._services.index.commit(partition, instances, replaced_until=replaced_until)
         raise StoreUnavailableError("The index does not answer.")
 
 
@@ -239,6 +244,7 @@ async def test_a_commit_without_an_answer_loses_nothing(
         _IndexAway(services, takes_effect=takes_effect),  # type: ignore[arg-type]  # all it needs
         services.store.writer,
         services.store.orphan_age,
+        services.store.grace,
     )
 
     with pytest.raises(StoreUnavailableError):
