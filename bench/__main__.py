@@ -109,7 +109,7 @@ def _print_setting(servers: Sequence[Server]) -> None:
     for server in servers:
         print(f"  {server.name}: {server.syncs}")
     if len(servers) == 1:
-        print("  (Orthanc is not measured: it needs Debian's orthanc and orthanc-dicomweb)")
+        print("  (Orthanc is not measured: left out, or not installed with its DICOMweb plugin)")
     print(flush=True)
 
 

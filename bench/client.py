@@ -42,9 +42,7 @@ class Timing:
         return 1000 * ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-async def timed(
-    jobs: Iterable[Job], *, clients: int, most_seconds: float = float("inf")
-) -> Timing:
+async def timed(jobs: Iterable[Job], *, clients: int, most_seconds: float = float("inf")) -> Timing:
     """Run jobs one after the other in each of some clients, until none is left or time is up."""
     waiting = iter(jobs)
     latencies: list[float] = []
@@ -105,7 +103,7 @@ class Client:
         async with self._connection() as connection:
             status, size = await connection.exchange(head, body)
         if status != HTTPStatus.OK:
-            raise RequestFailedError(f"{method} {path}: {status}")
+            raise RequestFailedError(f"{method} is answered {status}")
         return size
 
     @asynccontextmanager

@@ -87,7 +87,7 @@ class Visit:
         """Get a resource, and see that the answer has a number of bytes at least."""
         size = await self.client.get(path, accept=accept)
         if size < at_least:
-            raise RequestFailedError(f"GET {path}: {size} bytes")
+            raise RequestFailedError(f"GET is answered with {size} bytes only")
 
     async def get_all(self, paths: Sequence[str], accept: str, at_least: int = 1) -> Timing:
         """Get resources with as many clients as the size says, a few seconds long at most."""
