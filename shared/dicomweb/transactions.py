@@ -167,6 +167,23 @@ TRANSACTIONS: Mapping[str, Transaction] = {
     "retrieve_metadata_of_study": _metadata("a study"),
     "retrieve_metadata_of_series": _metadata("a series"),
     "retrieve_metadata_of_instance": _metadata("an instance"),
+    "retrieve_bulkdata_of_study": _bulk_data("a study"),
+    "retrieve_bulkdata_of_series": _bulk_data("a series"),
+    "retrieve_bulkdata_of_instance": _bulk_data("an instance"),
+    "retrieve_bulkdata_value": Transaction(
+        summary="Retrieve a bulk value, or a range of it",
+        parameters=(_ACCEPT, _RANGE, _IF_RANGE),
+        gives={
+            HTTPStatus.OK: (OCTET_STREAM, MULTIPART, *_ANY_BODY),
+            HTTPStatus.PARTIAL_CONTENT: (OCTET_STREAM,),
+        },
+        errors=(
+            HTTPStatus.NOT_ACCEPTABLE,
+            HTTPStatus.GONE,
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+        ),
+        since_version=2,
+    ),
     "delete_study": _delete("a study"),
     "delete_series": _delete("a series"),
     "delete_instance": _delete("an instance"),

@@ -54,8 +54,9 @@ async def test_options_of_a_resource_tells_its_methods(client: Client) -> None:
     answer = await client.send("OPTIONS", "/v2/studies/1.2.3/series")
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
     assert list(answer.json()["paths"]) == ["/v2/studies/{study}/series"]
-    answer = await client.send("OPTIONS", "/v1/partitions/p/studies")
-    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+    for version, more in (("v1", ""), ("v2", ", PUT")):
+        answer = await client.send("OPTIONS", f"/{version}/partitions/p/studies")
+        assert answer.headers["Allow"] == f"GET, HEAD, OPTIONS, POST{more}"
 
 
 async def test_options_of_what_does_not_exist_is_not_found(client: Client) -> None:

@@ -39,6 +39,7 @@ async def store(  # noqa: PLR0913
     *,
     version: int = 2,
     study: str | None = None,
+    replaces: bool = False,
 ) -> StoreReport:
     """Store files in one request."""
     return await services.store.store(
@@ -46,6 +47,7 @@ async def store(  # noqa: PLR0913
         bodies_of(files),
         version=version,
         study=None if study is None else Uid(study),
+        replaces=replaces,
     )
 
 
