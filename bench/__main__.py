@@ -15,7 +15,7 @@ import uvloop
 from bench import memory
 from bench.client import Client, RequestFailedError
 from bench.results import Results
-from bench.servers import Server, is_orthanc_installed, orthanc, ours
+from bench.servers import Server, StartError, is_orthanc_installed, orthanc, ours
 from bench.workload import STEPS, Size, Step, Study, Visit
 
 type Start = Callable[[Path], AbstractContextManager[Server]]
@@ -38,7 +38,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the values of all rounds here")
     options = parser.parse_args()
     _share_cores()
-    uvloop.run(_run(options))
+    try:
+        uvloop.run(_run(options))
+    except StartError as error:
+        sys.exit(str(error))
 
 
 async def _run(options: argparse.Namespace) -> None:
