@@ -96,11 +96,9 @@ def _decode_jpeg_2000(data: bytes, coded: CodedFrame, syntax: str) -> Pixels:
     # OpenJPH is thrice as fast, but what a lossy frame has beyond white it gives as black.
     if not coded.is_high_throughput or syntax not in _LOSSLESS_HTJ2K:
         return imagecodecs.jpeg2k_decode(data)
-    # OpenJPH reads a codestream only, and gives planes where no colour transform joins them.
+    # OpenJPH reads a codestream only.
     start = data.index(START_OF_CODESTREAM)
-    pixels: Pixels = imagecodecs.htj2k_decode(data[start:] if start else data)
-    is_planar = pixels.shape == (coded.samples, coded.rows, coded.columns)
-    return pixels.transpose(1, 2, 0) if is_planar and coded.samples > 1 else pixels
+    return imagecodecs.htj2k_decode(data[start:] if start else data, planar=False)
 
 
 def _with_end(data: bytes) -> bytes:

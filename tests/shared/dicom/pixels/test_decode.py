@@ -14,7 +14,7 @@ from shared.errors import NotAcceptableError, NotFoundError
 from tests.shared.dicom import corpus
 from tests.shared.dicom.pixels.stored_images import RGB, StoredImage, describe, noise, read_or_skip
 
-JPEG_BASELINE, JPEG_LS, JPEG_2000 = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 80, 90))
+JPEG_BASELINE, JPEG_LS, JPEG_2000, HTJ2K = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 80, 90, 201))
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 # Of two decoders of a transform with loss, none has to be right to the last bit.
 TOLERANCE = {f"1.2.840.10008.1.2.4.{n}": 1 for n in (50, 51)}
@@ -136,3 +136,11 @@ def test_a_jfif_frame_in_color_is_ybr_even_where_the_image_says_rgb() -> None:
     mislabelled = decode_frame(StoredFrame(encoded.content, JPEG_BASELINE), rgb)
     assert np.array_equal(by_name.pixels, mislabelled.pixels)
     assert mislabelled.image.photometric == "RGB"
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
+def test_a_frame_of_as_many_rows_and_columns_as_samples_keeps_its_order(photometric: str) -> None:
+    frame = noise(describe(3, 3, samples_per_pixel=3, photometric=photometric))
+    encoded = encode_frame(frame, HTJ2K)
+    decoded = decode_frame(StoredFrame(encoded.content, HTJ2K), encoded.image)
+    assert np.array_equal(decoded.pixels, frame.pixels)
