@@ -8,6 +8,7 @@ from functions import (
     delete,
     health,
     metadata,
+    rendered,
     retrieve,
     search,
     store,
@@ -15,5 +16,16 @@ from functions import (
 )
 
 app = func.FunctionApp()
-for module in (bulkdata, capabilities, delete, health, metadata, retrieve, search, store, timers):
+for module in (
+    bulkdata,
+    capabilities,
+    delete,
+    health,
+    metadata,
+    rendered,
+    retrieve,
+    search,
+    store,
+    timers,
+):
     app.register_functions(module.blueprint)

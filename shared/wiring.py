@@ -21,6 +21,7 @@ from shared.services.instance_writer import InstanceWriter
 from shared.services.metadata import Metadata
 from shared.services.partitions import Partitions
 from shared.services.pixel_work import PixelWork
+from shared.services.rendering import Render
 from shared.services.retrieve import Retrieve
 from shared.services.search import Search
 from shared.services.series_document import SeriesDocuments
@@ -45,6 +46,7 @@ class Services:
     retrieve: Retrieve
     metadata: Metadata
     bulk_data: BulkData
+    render: Render
     search: Search
     delete: Delete
     cleanup: Cleanup
@@ -116,6 +118,7 @@ def build(settings: Settings) -> Services:
         retrieve=Retrieve(blobs, index, images, Transcoding(images, work)),
         metadata=Metadata(blobs, index, documents),
         bulk_data=BulkData(blobs, index),
+        render=Render(blobs, index, images, work),
         search=Search(blobs, index),
         delete=Delete(blobs, index, grace=settings.deleted_blob_grace_seconds),
         cleanup=Cleanup(

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from shared.dicomweb.media_type import DICOM, DICOM_JSON, MULTIPART, OCTET_STREAM
 
 JSON = "application/json"
+YAML = "application/yaml"
 _ANY_BODY = ("*/*",)
 
 
@@ -64,6 +65,29 @@ _ACCEPT = Parameter(
 _IF_NONE_MATCH = Parameter("If-None-Match", "An ETag that the client has.", place="header")
 _RANGE = Parameter("Range", "Bytes of the value, as one range.", place="header")
 _IF_RANGE = Parameter("If-Range", "The ETag that the range is of.", place="header")
+_SHOWN = ("image/jpeg", "image/png", "image/gif", "application/pdf", "video/*")
+_VIEWPORT = Parameter(
+    "viewport",
+    "Width and height in pixels, then the region of the image: vw,vh[,sx,sy,sw,sh].",
+    since_version=2,
+)
+_RENDERING = (
+    _ACCEPT,
+    Parameter("quality", "Of JPEG.", {"type": "integer", "minimum": 1, "maximum": 100}),
+    _VIEWPORT,
+    Parameter(
+        "window",
+        "Center, width and one of linear, linear-exact and sigmoid.",
+        since_version=2,
+    ),
+    Parameter(
+        "iccprofile",
+        "Whether the image has its colour profile, or that of sRGB.",
+        {"type": "string", "enum": ["no", "yes", "srgb"]},
+        since_version=2,
+    ),
+    Parameter("annotation", "Taken, and without effect: nothing is burned in.", since_version=2),
+)
 _SEARCH = (
     Parameter(
         "limit",
@@ -119,6 +143,26 @@ def _bulk_data(what: str) -> Transaction:
         summary=f"Retrieve the bulk data of {what}",
         parameters=(_ACCEPT,),
         gives={HTTPStatus.OK: (MULTIPART,)},
+        errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
+        since_version=2,
+    )
+
+
+def _rendered(what: str, *media_types: str, since_version: int = 2) -> Transaction:
+    return Transaction(
+        summary=f"Retrieve {what} rendered",
+        parameters=_RENDERING,
+        gives={HTTPStatus.OK: media_types},
+        errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
+        since_version=since_version,
+    )
+
+
+def _thumbnail(what: str) -> Transaction:
+    return Transaction(
+        summary=f"Retrieve a thumbnail of {what}",
+        parameters=(_ACCEPT, _VIEWPORT, _IF_NONE_MATCH),
+        gives={HTTPStatus.OK: ("image/jpeg",), HTTPStatus.NOT_MODIFIED: ()},
         errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
         since_version=2,
     )
@@ -184,13 +228,21 @@ TRANSACTIONS: Mapping[str, Transaction] = {
         ),
         since_version=2,
     ),
+    "retrieve_rendered_study": _rendered("the instances of a study", MULTIPART),
+    "retrieve_rendered_series": _rendered("the instances of a series", MULTIPART),
+    "retrieve_rendered_instance": _rendered("an instance", *_SHOWN, MULTIPART, since_version=1),
+    "retrieve_rendered_frames": _rendered("frames", *_SHOWN, MULTIPART, since_version=1),
+    "retrieve_thumbnail_of_study": _thumbnail("a study"),
+    "retrieve_thumbnail_of_series": _thumbnail("a series"),
+    "retrieve_thumbnail_of_instance": _thumbnail("an instance"),
+    "retrieve_thumbnail_of_frame": _thumbnail("a frame"),
     "delete_study": _delete("a study"),
     "delete_series": _delete("a series"),
     "delete_instance": _delete("an instance"),
     "describe_as_json": Transaction(
-        summary="Describe this API", gives={HTTPStatus.OK: ("application/json",)}
+        summary="Describe this API", gives={HTTPStatus.OK: (JSON,)}
     ),
     "describe_as_yaml": Transaction(
-        summary="Describe this API", gives={HTTPStatus.OK: ("application/yaml",)}
+        summary="Describe this API", gives={HTTPStatus.OK: (YAML,)}
     ),
 }
