@@ -95,3 +95,18 @@ def multipart(
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
         "Accept": "application/dicom+json",
     }
+
+
+def related(
+    parts: Iterable[tuple[dict[str, str], bytes]], media_type: str
+) -> tuple[bytes, dict[str, str]]:
+    """The body and headers of a Store request of parts with headers of their own."""
+    boundary = uuid.uuid4().hex
+    body = b""
+    for headers, content in parts:
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        body += f"--{boundary}\r\n{head}\r\n".encode() + content + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), {
+        "Content-Type": f'multipart/related; type="{media_type}"; boundary={boundary}',
+        "Accept": "application/dicom+json",
+    }

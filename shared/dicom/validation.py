@@ -74,7 +74,7 @@ def validate(document: Document, version: int, null_padded: Collection[str] = ()
         version: Whose rules.
         null_padded: Tags of text attributes that were padded with NUL.
     """
-    path = _path(document)
+    path = instance_path(document)
     missing = _missing(document, version)
     if missing is not None:
         return Verdict(path, (missing,), (), document)
@@ -130,7 +130,8 @@ def _without(document: Document, dropped: Collection[int]) -> Document:
     return kept
 
 
-def _path(document: Document) -> ResourcePath | None:
+def instance_path(document: Document) -> ResourcePath | None:
+    """Which instance a data set is, None when that cannot be told."""
     try:
         study, series, instance = (
             parse_uid(_first(document.get(tag)) or "") for tag in _REQUIRED_UIDS[1:]

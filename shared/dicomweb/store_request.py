@@ -1,9 +1,10 @@
 """The instances in the body of a Store request (PS3.18 10.5.1, 2025b)."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 from shared.dicomweb.media_type import DICOM, MULTIPART, MediaType, parse_media_type
-from shared.dicomweb.multipart import Chunk, MultipartLimits, MultipartReader
+from shared.dicomweb.metadata_request import METADATA, composed_instances, part_type
+from shared.dicomweb.multipart import Chunk, MultipartLimits, MultipartReader, Part
 from shared.errors import (
     InvalidRequestError,
     MalformedMultipartError,
@@ -17,11 +18,11 @@ def instance_bodies(
 ) -> AsyncIterator[AsyncIterator[Chunk]]:
     """The bodies of the instances that a request holds, each to be read before the next one.
 
-    v1 takes a single instance only as application/dicom without parameters.
+    v1 takes a single instance only as application/dicom without parameters, and several only as
+    application/dicom; v2 also takes metadata and bulk data.
 
     Raises:
-        UnsupportedMediaTypeError: The request, or later one of its parts, is of another type than
-            application/dicom.
+        UnsupportedMediaTypeError: The request, or later one of its parts, is of another type.
         InvalidRequestError: A start parameter is given: there is no root part.
         MalformedMultipartError: Later: the body breaks the grammar of multipart/related.
         PayloadTooLargeError: Later: a limit is reached.
@@ -41,7 +42,7 @@ def instance_bodies(
         raise UnsupportedMediaTypeError(
             "The boundary parameter is missing or malformed."
         ) from error
-    return _parts(reader, media_type)
+    return _instances(_parts(reader, media_type), takes_metadata=version > 1)
 
 
 async def _single(
@@ -59,29 +60,39 @@ async def _bounded(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[Chun
         yield chunk
 
 
-async def _parts(reader: MultipartReader, whole: MediaType) -> AsyncIterator[AsyncIterator[Chunk]]:
+async def _parts(
+    reader: MultipartReader, whole: MediaType
+) -> AsyncIterator[tuple[MediaType, Part]]:
     default = whole.parameters.get("type")
     async for part in reader:
         body = part.body if part.headers else await _begun(part.body)
         if body is None:
             continue  # No part: some clients frame an empty body so.
-        if _type_of(part.headers, default) != DICOM:
-            raise UnsupportedMediaTypeError("Every part must be application/dicom.")
+        yield part_type(part.headers.get("content-type", default)), Part(part.headers, body)
         # Only the first part may leave its type to that of the whole.
         default = None
-        yield body
+
+
+async def _instances(
+    parts: AsyncIterator[tuple[MediaType, Part]], *, takes_metadata: bool
+) -> AsyncIterator[AsyncIterator[Chunk]]:
+    async for media_type, part in parts:
+        if media_type.name in METADATA and takes_metadata:
+            async for body in composed_instances(_again((media_type, part), parts)):
+                yield body
+            return
+        if media_type.name != DICOM:
+            raise UnsupportedMediaTypeError("Every part must be application/dicom.")
+        takes_metadata = False  # It would have been the first part.
+        yield part.body
+
+
+async def _again[T](first: T, rest: AsyncIterator[T]) -> AsyncIterator[T]:
+    yield first
+    async for item in rest:
+        yield item
 
 
 async def _begun(body: AsyncIterator[Chunk]) -> AsyncIterator[Chunk] | None:
     first = await anext(body, None)
-    return None if first is None else _chain(first, body)
-
-
-async def _chain(first: Chunk, rest: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
-    yield first
-    async for chunk in rest:
-        yield chunk
-
-
-def _type_of(headers: Mapping[str, str], default: str | None) -> str:
-    return parse_media_type(headers.get("content-type") or default or "").name
+    return None if first is None else _again(first, body)

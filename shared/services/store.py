@@ -14,6 +14,7 @@ from shared.dicom.resource import ResourcePath
 from shared.dicom.transfer_syntax import transfer_syntax
 from shared.dicom.uid import Uid
 from shared.dicom.validation import SOP_CLASS_UID, STUDY_INSTANCE_UID, Problem, Verdict, validate
+from shared.dicomweb.metadata_request import UnfitInstanceError
 from shared.dicomweb.store_report import (
     Failed,
     FailureReason,
@@ -118,17 +119,16 @@ class _Request:
         """Read one instance to its end; a small one is written while the next one is read."""
         number = len(self._outcomes)
         self._outcomes.append(None)
-        chunks: list[Chunk] = []
-        size = 0
-        async for chunk in body:
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > SMALL_BYTES:
-                await self._write(number, chunks, body)
-                break
-        else:
+        try:
+            chunks, is_whole = await _beginning(body)
+        except InvalidInstanceError as error:
+            self._outcomes[number] = _unfit(error)
+            return
+        if is_whole:
             await self._slots.acquire()
             self._writing.append(asyncio.create_task(self._write_in_slot(number, chunks)))
+        else:
+            await self._write(number, chunks, body)
         if self._is_batch_due():
             await self._commit()
 
@@ -171,7 +171,7 @@ class _Request:
                     _chain(chunks, rest), name, self._check
                 )
         except InvalidInstanceError as error:
-            self._outcomes[number] = Failed(FailureReason.INVALID_INSTANCE, comment=error.message)
+            self._outcomes[number] = _unfit(error)
         except StoreUnavailableError as error:
             self._unavailable = error
             self._fail([number])
@@ -261,6 +261,25 @@ class _Request:
             await self._service.blobs.delete(names)
         except StoreUnavailableError:
             return  # No row names them: the sweeper removes them.
+
+
+async def _beginning(body: Body) -> tuple[Sequence[Chunk], bool]:
+    """A body up to the size of a small one, and whether that is all of it."""
+    chunks: list[Chunk] = []
+    size = 0
+    async for chunk in body:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > SMALL_BYTES:
+            return chunks, False
+    return chunks, True
+
+
+def _unfit(error: InvalidInstanceError) -> Failed:
+    path = sop_class_uid = None
+    if isinstance(error, UnfitInstanceError):
+        path, sop_class_uid = error.path, error.sop_class_uid
+    return Failed(FailureReason.INVALID_INSTANCE, path, sop_class_uid, comment=error.message)
 
 
 async def _chain(first: Sequence[Chunk], rest: Body) -> Body:
