@@ -5,12 +5,16 @@ import re
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def entity_tag(revision: int, instance_count: int | None, *, version: int) -> str:
+def entity_tag(
+    revision: int, instance_count: int | None, *, version: int, form: str | None = None
+) -> str:
     """The ETag of metadata: of one instance, or with a count of those of a study or series.
 
-    v1 sends it without the quotes that RFC 9110 demands, as the reference does.
+    v1 sends it without the quotes that RFC 9110 demands, as the reference does. `form` tells
+    representations apart that are not the default one.
     """
-    tag = f"{revision}" if instance_count is None else f"{revision}-{instance_count}"
+    parts = (str(part) for part in (revision, instance_count, form) if part is not None)
+    tag = "-".join(parts)
     return tag if version == 1 else f'"{tag}"'
 
 

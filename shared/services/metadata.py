@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from shared.dicom import xml_model
 from shared.dicom.blob_names import metadata_blob
 from shared.dicom.json_model import dumps, without_bulk
 from shared.dicom.resource import Level, ResourcePath
@@ -84,6 +85,14 @@ class Metadata:
         if kept is not None and version == await self._index.version(partition, path):
             self._answers.put(key, b"".join(kept))
 
+    async def xml(
+        self, partition: Partition, path: ResourcePath, base_url: str
+    ) -> AsyncIterator[bytes]:
+        """Each of the data sets at or below a path in the Native DICOM Model."""
+        async for block in self._blocks(partition, path):
+            for document in await asyncio.to_thread(_xml_of, with_base_url(block, base_url)):
+                yield document
+
     async def _blocks(self, partition: Partition, path: ResourcePath) -> AsyncIterator[bytes]:
         if path.level is Level.INSTANCE:
             instance = await self._index.find_instance(partition, path)
@@ -133,6 +142,10 @@ async def _as_array(blocks: AsyncIterator[bytes], view: View) -> AsyncIterator[b
         yield opening + block[:-1].replace(b"\n", b",\n")
         opening = b",\n"
     yield b"]" if opening != b"[" else b"[]"
+
+
+def _xml_of(block: bytes) -> list[bytes]:
+    return [xml_model.dumps(orjson.loads(line)) for line in block.splitlines()]
 
 
 def _lines_without_bulk(block: bytes) -> bytes:

@@ -1,5 +1,10 @@
+from email.message import Message
+from email.parser import BytesParser
+
+import httpx
 import pytest
 
+from shared.dicom import xml_model
 from shared.dicom.resource import ResourcePath, parse_path
 from tests.archive import Client
 from tests.builders import dataset, image, part10
@@ -94,3 +99,62 @@ async def test_plain_json_is_dicom_json_in_v2(client: Client, paths: list[str]) 
     answer = await client.get(f"/v2/{paths[0]}/metadata", "application/json")
     assert answer.status_code == 200
     assert (await client.get(f"/v1/{paths[0]}/metadata", "application/json")).status_code == 406
+
+
+XML = 'multipart/related; type="application/dicom+xml"'
+
+
+def xml_parts(answer: httpx.Response) -> list[bytes]:
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    parts = []
+    for part in BytesParser().parsebytes(head + answer.content).get_payload():
+        assert isinstance(part, Message)
+        assert part["Content-Type"] == "application/dicom+xml"
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        parts.append(content)
+    return parts
+
+
+async def test_xml_says_what_json_says_one_data_set_a_part(
+    client: Client, paths: list[str]
+) -> None:
+    _, study, _, series, *_ = paths[2].split("/")
+    other = image(rows=64, columns=64, StudyInstanceUID=study, SeriesInstanceUID=series)
+    await client.store("/v2", [part10(other)])
+    for path in paths:
+        for accept in (XML, f"{XML}, application/dicom+json;q=0.5", "application/dicom+xml"):
+            answer = await client.get(f"/v2/{path}/metadata", accept)
+            assert answer.status_code == 200
+            assert 'type="application/dicom+xml"' in answer.headers["content-type"]
+            documents = [xml_model.loads(part) for part in xml_parts(answer)]
+            assert documents == (await client.get(f"/v2/{path}/metadata", JSON)).json()
+    assert documents
+
+
+async def test_xml_has_an_etag_of_its_own(client: Client, paths: list[str]) -> None:
+    for path in paths:
+        url = f"/v2/{path}/metadata"
+        json_tag = (await client.get(url, JSON)).headers["etag"]
+        xml_tag = (await client.get(url, XML)).headers["etag"]
+        assert xml_tag != json_tag
+        assert (await client.get(url, XML, If_None_Match=xml_tag)).status_code == 304
+        assert (await client.get(url, XML, If_None_Match=json_tag)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("accept", "v1", "v2"),
+    [
+        (XML, 406, 200),
+        (f"{XML};q=0", 406, 406),
+        (f"application/dicom+json;q=0, {XML}", 406, 200),
+        ("application/data", 406, 406),
+        ("multipart/related", 406, 200),
+    ],
+)
+async def test_xml_is_given_in_v2_alone(
+    client: Client, paths: list[str], accept: str, v1: int, v2: int
+) -> None:
+    for version, status in (("v1", v1), ("v2", v2)):
+        answer = await client.get(f"/{version}/{paths[0]}/metadata", accept)
+        assert (version, answer.status_code) == (version, status)
