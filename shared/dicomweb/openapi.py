@@ -101,9 +101,10 @@ def _parameter(parameter: Parameter) -> Mapping[str, Any]:
 def _responses(transaction: Transaction, *, is_head: bool) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status in sorted({*EVERY_ERROR, *transaction.errors}):
-        responses[str(status.value)] = _response(status, (JSON,), is_head=is_head)
+        responses[str(status.value)] = _response(status, {JSON: _ERROR}, is_head=is_head)
     for status, media_types in transaction.gives.items():
-        answer = _response(status, media_types, is_head=is_head)
+        given = {media_type: _content(media_type) for media_type in media_types}
+        answer = _response(status, given, is_head=is_head)
         held = responses.get(str(status.value), {}).get("content", {})
         if held:
             answer["content"] = {**answer.get("content", {}), **held}
@@ -111,14 +112,19 @@ def _responses(transaction: Transaction, *, is_head: bool) -> dict[str, Any]:
     return dict(sorted(responses.items()))
 
 
-def _response(status: HTTPStatus, media_types: Iterable[str], *, is_head: bool) -> dict[str, Any]:
-    content = {} if is_head else {name: _content(name) for name in media_types}
-    return {"description": status.phrase, **({"content": content} if content else {})}
+def _response(
+    status: HTTPStatus, content: Mapping[str, object], *, is_head: bool
+) -> dict[str, Any]:
+    described = {} if is_head or not content else {"content": content}
+    return {"description": status.phrase, **described}
+
+
+_ERROR: Mapping[str, Any] = {"schema": {"$ref": "#/components/schemas/Error"}}
 
 
 def _content(media_type: str) -> Mapping[str, Any]:
-    if media_type == JSON:
-        return {"schema": {"$ref": "#/components/schemas/Error"}}
+    if media_type in (JSON, "application/yaml"):
+        return {"schema": {"type": "object"}}
     if media_type == DICOM_JSON:
         return {"schema": {"$ref": "#/components/schemas/DicomJson"}}
     return {"schema": {"type": "string", "format": "binary"}}
