@@ -12,7 +12,6 @@ from http import HTTPStatus
 from shared.dicomweb.media_type import DICOM, DICOM_JSON, MULTIPART, OCTET_STREAM
 
 JSON = "application/json"
-YAML = "application/yaml"
 _ANY_BODY = ("*/*",)
 
 
@@ -133,7 +132,7 @@ def _metadata(what: str) -> Transaction:
     return Transaction(
         summary=f"Retrieve the metadata of {what}",
         parameters=(_ACCEPT, _IF_NONE_MATCH),
-        gives={HTTPStatus.OK: (DICOM_JSON,), HTTPStatus.NOT_MODIFIED: ()},
+        gives={HTTPStatus.OK: (DICOM_JSON, MULTIPART), HTTPStatus.NOT_MODIFIED: ()},
         errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
     )
 
@@ -240,9 +239,9 @@ TRANSACTIONS: Mapping[str, Transaction] = {
     "delete_series": _delete("a series"),
     "delete_instance": _delete("an instance"),
     "describe_as_json": Transaction(
-        summary="Describe this API", gives={HTTPStatus.OK: (JSON,)}
+        summary="Describe this API", gives={HTTPStatus.OK: ("application/json",)}
     ),
     "describe_as_yaml": Transaction(
-        summary="Describe this API", gives={HTTPStatus.OK: (YAML,)}
+        summary="Describe this API", gives={HTTPStatus.OK: ("application/yaml",)}
     ),
 }
