@@ -67,7 +67,8 @@ def validate(document: Document, version: int, null_padded: Collection[str] = ()
 
     v1 refuses an instance for any indexed attribute that is malformed, padded with NUL too. v2
     checks every element, at any depth, refuses an instance for the required attributes alone, and
-    drops the other malformed elements from what is indexed and served.
+    drops the other malformed elements from what is indexed and served. It does without a Patient
+    ID, which research data often lack.
 
     Args:
         document: The data set, free of padding.
@@ -111,7 +112,7 @@ def _verdict_of_v2(path: ResourcePath | None, document: Document) -> Verdict:
     warnings = tuple(problems.values())
     if failures or path is None:
         return Verdict(path, (*failures, *warnings), (), document)
-    has_several = len(document[PATIENT_ID].get("Value", ())) > 1
+    has_several = len(document.get(PATIENT_ID, {}).get("Value", ())) > 1
     kept = _without(document, dropped) if dropped else document
     return Verdict(path, (), warnings, kept, has_several)
 
@@ -153,12 +154,12 @@ def _is_empty(element: Element | None) -> bool:
 
 
 def _missing(document: Document, version: int) -> Problem | None:
-    """The first required attribute that has not one value; v2 lets Patient ID have any number."""
+    """The first required attribute that has not one value; v2 does not insist on a Patient ID."""
     for tag in _REQUIRED if version == 1 else _REQUIRED_UIDS:
         element = document.get(tag, {})
         if _is_empty(element) or len(element.get("Value", ())) > 1:
             return _required(tag)
-    return None if PATIENT_ID in document else _required(PATIENT_ID)
+    return None
 
 
 def _required(tag: str) -> Problem:
@@ -166,7 +167,7 @@ def _required(tag: str) -> Problem:
 
 
 def _empty_patient_id(document: Document) -> Iterable[Problem]:
-    if _is_empty(document[PATIENT_ID]):
+    if _is_empty(document.get(PATIENT_ID)):
         yield _required(PATIENT_ID)
 
 

@@ -58,7 +58,7 @@ async def test_a_request_of_more_than_a_batch_is_stored_whole(
 async def test_outcomes_are_in_the_order_of_the_parts(
     services: Services, partition: Partition
 ) -> None:
-    first, second = dataset(), dataset(PatientID=None)
+    first, second = dataset(), dataset(SOPClassUID=None)
     report = await store(services, partition, [b"garbage", part10(first), part10(second)])
 
     bad, good, refused = report.outcomes
@@ -187,7 +187,7 @@ async def test_a_file_without_preamble_comes_back_byte_for_byte(
 async def test_a_refused_file_leaves_no_blob(
     services: Services, partition: Partition, tmp_path: Path, rows: int
 ) -> None:
-    refused = image(rows=rows, columns=1024, PatientID=None)
+    refused = image(rows=rows, columns=1024, SOPClassUID=None)
     garbage = b"\x5a" * (rows * 2048)
 
     report = await store(services, partition, [part10(refused), garbage])

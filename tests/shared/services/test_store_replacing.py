@@ -128,7 +128,7 @@ async def test_what_is_refused_replaces_nothing(
     old = part10(source)
     await store(services, partition, [old])
     blobs = blobs_in(tmp_path)
-    del source.PatientID
+    del source.SOPClassUID
     report = await _replace(services, partition, part10(source))
     assert report.result(2) is StoreResult.REFUSED
     assert await retrieve(services, partition, path_of(source)) == [old]
