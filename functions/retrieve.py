@@ -7,10 +7,17 @@ import azure.functions as func
 
 from functions.endpoint import DataAction, Request, Response, transaction
 from shared.dicom.resource import ResourcePath, parse_frame_list, parse_path
-from shared.dicomweb.media_type import Representation, acceptable_frames, acceptable_instances
+from shared.dicom.transfer_syntax import transfer_syntax
+from shared.dicomweb.media_type import (
+    ZIP,
+    Representation,
+    acceptable_frames,
+    acceptable_instances,
+)
 from shared.dicomweb.multipart import Chunk, MultipartWriter
 from shared.dicomweb.warning import warning_header
 from shared.services.retrieve import Content, Retrieval
+from shared.services.zip_archive import ArchivedFile, zip_archive
 from shared.wiring import Services
 
 blueprint = func.Blueprint()
@@ -73,6 +80,11 @@ async def _response(
         sentence = f"{retrieval.omitted} instances cannot be given in this transfer syntax"
         headers |= warning_header([sentence], request.headers.get("host", ""))
     media_type = representation.media_type
+    if media_type == ZIP:
+        files = _files(retrieval.contents, "series" in request.path)
+        uid = request.path.get("series", request.path["study"]).strip()
+        headers["Content-Disposition"] = f'attachment; filename="{uid}.zip"'
+        return Response(status=status, media_type=ZIP, body=zip_archive(files), headers=headers)
     if not representation.is_multipart:
         only = await anext(retrieval.contents)
         if only.length is not None:
@@ -95,3 +107,15 @@ async def _parts(
     async for content in contents:
         type_ = f"{media_type}; transfer-syntax={content.transfer_syntax_uid}"
         yield {"Content-Type": type_}, content.body
+
+
+async def _files(
+    contents: AsyncIterator[Content],
+    is_of_series: bool,  # noqa: FBT001
+) -> AsyncIterator[ArchivedFile]:
+    async for content in contents:
+        path = content.path
+        folder = "" if is_of_series else f"{path.series}/"
+        is_compressed = transfer_syntax(content.transfer_syntax_uid).is_encapsulated
+        name = f"{folder}{path.instance}.dcm"
+        yield ArchivedFile(name, content.length, content.body, is_compressed)

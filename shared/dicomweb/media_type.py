@@ -23,6 +23,7 @@ DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
 MULTIPART = "multipart/related"
 OCTET_STREAM = "application/octet-stream"
+ZIP = "application/zip"
 _ANY = "*/*"
 _JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
 # Native pixels are the same bytes, whether the VRs around them are told or deflated or neither.
@@ -229,13 +230,15 @@ class _Offer:
     """A media type that a resource is given in, best first in each table.
 
     Attributes:
-        is_single: Whether it may be the whole answer; a part it may always be.
+        is_single: Whether it may be the whole answer.
+        is_part: Whether it may be a part; what may not be one must be named, and not by a range.
         syntaxes: Transfer syntaxes that may be named, None when any may.
         default: The transfer syntax when none is named.
     """
 
     media_type: str
     is_single: bool
+    is_part: bool = True
     syntaxes: frozenset[str] | None = None
     default: str = EXPLICIT_VR_LITTLE_ENDIAN
 
@@ -258,7 +261,10 @@ _V1_FRAMES = (
     ),
 )
 
-_V2_SERIES = (_Offer(media_type=DICOM, is_single=False),)
+_V2_SERIES = (
+    _Offer(media_type=DICOM, is_single=False),
+    _Offer(media_type=ZIP, is_single=True, is_part=False, default=AS_STORED),
+)
 _V2_INSTANCE = (_Offer(media_type=DICOM, is_single=True),)
 _V2_FRAMES = (
     _Offer(media_type=OCTET_STREAM, is_single=True),
@@ -369,7 +375,9 @@ def _v2(entry: AcceptEntry, offers: Sequence[_Offer]) -> Iterator[Representation
     name = entry.media_type.name
     for offer in offers[:1] if name == _ANY else offers:
         is_multipart = entry.is_multipart or name == _ANY
-        if entry.media_type.matches(offer.media_type) and (is_multipart or offer.is_single):
+        is_offered = offer.is_part if is_multipart else offer.is_single
+        is_meant = entry.media_type.matches(offer.media_type) and (offer.is_part or "*" not in name)
+        if is_offered and is_meant:
             default = AS_STORED if "*" in name else offer.default
             syntax = entry.transfer_syntax_uid or default
             yield Representation(offer.media_type, is_multipart, syntax)

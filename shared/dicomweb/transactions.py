@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from shared.dicomweb.media_type import DICOM, DICOM_JSON, MULTIPART, OCTET_STREAM
+from shared.dicomweb.media_type import DICOM, DICOM_JSON, MULTIPART, OCTET_STREAM, ZIP
 
 JSON = "application/json"
 _ANY_BODY = ("*/*",)
@@ -203,8 +203,8 @@ TRANSACTIONS: Mapping[str, Transaction] = {
     "search_series_of_study": _search("the series of a study"),
     "search_instances_of_study": _search("the instances of a study"),
     "search_instances_of_series": _search("the instances of a series"),
-    "retrieve_study": _retrieve("the instances of a study", MULTIPART),
-    "retrieve_series": _retrieve("the instances of a series", MULTIPART),
+    "retrieve_study": _retrieve("the instances of a study", MULTIPART, ZIP),
+    "retrieve_series": _retrieve("the instances of a series", MULTIPART, ZIP),
     "retrieve_instance": _retrieve("an instance", DICOM, MULTIPART),
     "retrieve_frames": _retrieve("frames of an instance", MULTIPART, OCTET_STREAM, *_ANY_BODY),
     "retrieve_metadata_of_study": _metadata("a study"),

@@ -30,8 +30,12 @@ _LARGEST_TRANSCODED_V1_BYTES = 104_857_600
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of an instance or a frame; `length` in bytes, None while it is not known."""
+    """The bytes of an instance, or of a frame of it.
 
+    `length` in bytes, None while it is not known.
+    """
+
+    path: ResourcePath
     transfer_syntax_uid: str
     length: int | None
     body: AsyncIterator[Chunk]
@@ -161,24 +165,29 @@ class Retrieve:
         if way is None:
             way = _transcoded(ways, stored)
         elif not is_turned:
-            contents = self._stored_frames(file, way.transfer_syntax_uid, positions, frames)
+            contents = self._stored_frames(instance, way.transfer_syntax_uid, positions, frames)
             return Retrieval(way, contents)
         if version == 1:
             _check_length(file, way.transfer_syntax_uid)
-        load = partial(
-            self._transcoded_frame, await self._images.open(file), way.transfer_syntax_uid
-        )
+        image = await self._images.open(file)
+        load = partial(self._transcoded_frame, image, path, way.transfer_syntax_uid)
         return Retrieval(way, read_ahead(_iterate(frames), load, depth=AT_ONCE))
 
     async def _stored_frames(
-        self, file: InstanceFile, syntax_uid: str, positions: FramePositions, frames: Sequence[int]
+        self,
+        instance: StoredInstance,
+        syntax_uid: str,
+        positions: FramePositions,
+        frames: Sequence[int],
     ) -> AsyncIterator[Content]:
-        async for length, body in stored_frames(self._blobs, file, positions, frames):
-            yield Content(syntax_uid, length, body)
+        async for length, body in stored_frames(self._blobs, instance.file, positions, frames):
+            yield Content(instance.path, syntax_uid, length, body)
 
-    async def _transcoded_frame(self, image: OpenImage, target: str, index: int) -> Content:
+    async def _transcoded_frame(
+        self, image: OpenImage, path: ResourcePath, target: str, index: int
+    ) -> Content:
         content = await self._transcoding.frame(image, index, target)
-        return Content(target, len(content), _each([content]))
+        return Content(path, target, len(content), _each([content]))
 
     async def _contents(
         self,
@@ -199,7 +208,7 @@ class Retrieve:
                 raise
             # The answer is on its way: the file itself, named as what it is, loses nothing.
             return await self._as_stored(instance)
-        return Content(syntax_uid, None, body)
+        return Content(instance.path, syntax_uid, None, body)
 
     async def _as_stored(self, instance: StoredInstance) -> Content:
         file = instance.file
@@ -208,7 +217,7 @@ class Retrieve:
             body = _each([await self._blobs.get(name)])
         else:
             body = _stream(self._blobs.stream(name))
-        return Content(file.transfer_syntax_uid, file.length, body)
+        return Content(instance.path, file.transfer_syntax_uid, file.length, body)
 
 
 def _not_given(what: str) -> NotAcceptableError:

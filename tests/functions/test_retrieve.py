@@ -1,10 +1,12 @@
 from email.parser import BytesParser
 from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import httpx
 import pydicom
 import pytest
+from pydicom.uid import RLELossless
 
 from shared.dicom.resource import ResourcePath, parse_path
 from tests.archive import Client, open_archive
@@ -263,3 +265,46 @@ async def test_v1_transcodes_no_large_instance(tmp_path: Path) -> None:
         ):
             assert (await client.get(url + resource, accept)).status_code == 406
         assert (await client.get(url, "application/dicom")).status_code == 200
+
+
+async def test_a_study_and_a_series_come_as_a_zip_archive_in_v2(client: Client) -> None:
+    first = image(rows=256, columns=1024)
+    second = image(StudyInstanceUID=first.StudyInstanceUID, frames=2)
+    part10(second)
+    second.compress(RLELossless, generate_instance_uid=False)
+    files = {
+        first.SOPInstanceUID: part10(first),
+        second.SOPInstanceUID: part10(second, RLELossless),
+    }
+    await stored(client, *files.values())
+    study = f"studies/{first.StudyInstanceUID}"
+    for url, names in (
+        (
+            study,
+            {f"{one.SeriesInstanceUID}/{one.SOPInstanceUID}.dcm": one for one in (first, second)},
+        ),
+        (f"{study}/series/{first.SeriesInstanceUID}", {f"{first.SOPInstanceUID}.dcm": first}),
+    ):
+        for accept in ("application/zip", "application/zip, multipart/related;q=0.1"):
+            answer = await client.get(f"/v2/{url}", accept)
+            assert answer.status_code == 200
+            assert answer.headers["content-type"] == "application/zip"
+            uid = url.rpartition("/")[2]
+            assert answer.headers["content-disposition"] == f'attachment; filename="{uid}.zip"'
+            archive = ZipFile(BytesIO(answer.content))
+            assert archive.testzip() is None
+            assert {name: archive.read(name) for name in archive.namelist()} == {
+                name: files[one.SOPInstanceUID] for name, one in names.items()
+            }
+        assert (await client.get(f"/v1/{url}", "application/zip")).status_code == 406
+    instance = await client.get(f"/v2/{path_of(first)}", "application/zip")
+    assert instance.status_code == 406
+    assert (await client.get("/v2/studies/1.2", "application/zip")).status_code == 404
+
+
+async def test_no_way_is_a_zip_archive_unless_it_is_named(client: Client) -> None:
+    source = image()
+    await stored(client, part10(source))
+    for accept in (None, "*/*", "multipart/related", "multipart/related; type=application/zip"):
+        answer = await client.get(f"/v2/studies/{source.StudyInstanceUID}", accept)
+        assert answer.headers["content-type"] != "application/zip"
