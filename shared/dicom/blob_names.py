@@ -14,7 +14,8 @@ INSTANCE_KINDS = ("dicom", "metadata", "frames")
 """First segments of the names of blobs that belong to one instance."""
 
 _BLOB_ID = re.compile(r"[0-9a-f]{32}(?=\.|\Z)")
-_SPREAD = 1000
+_SPREAD = 100
+# Enough to spread load; each more is a folder a day to make, to sync and to list.
 _RANDOM_BITS = 62
 _LAST_MILLISECOND = (1 << 48) - 1
 
@@ -79,4 +80,4 @@ def series_document_blob(series_key: int, revision: int) -> str:
 
 
 def _place(blob_id: str) -> str:
-    return f"{zlib.crc32(blob_id.encode()) % _SPREAD:03d}/{day_of(blob_id)}/{blob_id}"
+    return f"{zlib.crc32(blob_id.encode()) % _SPREAD:02d}/{day_of(blob_id)}/{blob_id}"
