@@ -3,9 +3,11 @@
 Standard: PS3.10 7.1 and 7.5 (2025b); the danger is CVE-2019-11687.
 """
 
+from collections.abc import Buffer, Sequence
 from enum import Enum
 
 PREAMBLE_LENGTH = 128
+_PREFIX = b"DICM"
 
 
 class PreambleKind(Enum):
@@ -31,6 +33,19 @@ _EXECUTABLE = (
     b"dex\n",
     b"\0asm",
 )
+
+
+def harmless(start: Buffer) -> Sequence[Buffer]:
+    """The beginning of a file, up to anywhere behind its prefix, as it may be sent to others.
+
+    A preamble that makes the file a program is sent as zeros; one of a TIFF is left, as slides are
+    shared so.
+    """
+    head = bytes(memoryview(start)[: PREAMBLE_LENGTH + len(_PREFIX)])
+    is_program = kind_of_preamble(head[:PREAMBLE_LENGTH]) is PreambleKind.EXECUTABLE
+    if not is_program or head[PREAMBLE_LENGTH:] != _PREFIX:
+        return [start]
+    return [bytes(PREAMBLE_LENGTH), memoryview(start)[PREAMBLE_LENGTH:]]
 
 
 def kind_of_preamble(preamble: bytes) -> PreambleKind:

@@ -10,6 +10,7 @@ from functools import partial
 
 from shared.dicom.blob_names import dicom_blob
 from shared.dicom.frames import FramePositions
+from shared.dicom.preamble import harmless
 from shared.dicom.resource import ResourcePath
 from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
 from shared.dicomweb.media_type import AS_STORED, Representation
@@ -214,9 +215,9 @@ class Retrieve:
         file = instance.file
         name = dicom_blob(file.blob_id)
         if file.length <= _SMALL_BYTES:
-            body = _each([await self._blobs.get(name)])
+            body = _each(harmless(await self._blobs.get(name)))
         else:
-            body = _stream(self._blobs.stream(name))
+            body = _file(self._blobs.stream(name))
         return Content(instance.path, file.transfer_syntax_uid, file.length, body)
 
 
@@ -267,6 +268,8 @@ async def _chain(
         yield instance
 
 
-async def _stream(pieces: AsyncIterator[Buffer]) -> AsyncIterator[Chunk]:
+async def _file(pieces: AsyncIterator[Buffer]) -> AsyncIterator[Chunk]:
+    for piece in harmless(await anext(pieces, b"")):
+        yield memoryview(piece)
     async for piece in pieces:
         yield memoryview(piece)

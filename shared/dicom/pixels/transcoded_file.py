@@ -23,6 +23,7 @@ from shared.dicom.pixels.decode import decode_frame
 from shared.dicom.pixels.encode import DEFAULT_QUALITY, EncodedFrame
 from shared.dicom.pixels.image import ImageDescription, StoredFrame
 from shared.dicom.pixels.transcode import is_native, transcode_frame
+from shared.dicom.preamble import harmless
 from shared.dicom.pydicom_reading import PYDICOM_ERRORS
 from shared.dicom.quiet import quiet
 from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN
@@ -192,7 +193,8 @@ def _head(job: _Transcoding, first: EncodedFrame, *contents: bytes) -> bytes:
             _tell_loss(before, job.image, contents)
         buffer = DicomBytesIO()
         preamble = getattr(job.dataset, "preamble", None) or bytes(128)
-        buffer.write(preamble + b"DICM")
+        for piece in harmless(preamble + b"DICM"):
+            buffer.write(bytes(piece))
         write_file_meta_info(buffer, _file_meta(job), enforce_standard=False)
         return buffer.getvalue() + _encode(before)
 
