@@ -7,7 +7,6 @@ from pathlib import Path
 from shared.adapters.local_secrets import LocalSecrets
 from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
-from shared.adapters.sql_index.migrate import migrate
 from shared.adapters.sql_state_table import SqlStateTable
 from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
@@ -78,6 +77,8 @@ def index_url(folder: Path) -> str:
 
 def prepare() -> None:
     """Bring the embedded index to the present schema; run once, before any worker starts."""
+    from shared.adapters.sql_index.migrate import migrate  # noqa: PLC0415 - slow, needed but here
+
     settings = Settings.from_env(os.environ)
     settings.data_directory.mkdir(parents=True, exist_ok=True)
     migrate(index_url(settings.data_directory))
