@@ -82,7 +82,7 @@ async def _store(request: Request, services: Services, *, replaces: bool = False
     accept_dicom_json(request.accept, version=request.version, preferred=request.preferred)
     study = parse_uid(request.path["study"]) if "study" in request.path else None
     bodies = instance_bodies(
-        request.headers.get("content-type"),
+        request.headers,
         request.body,
         services.store_limits,
         version=request.version,

@@ -1,6 +1,7 @@
 """The instances in the body of a Store request (PS3.18 10.5.1, 2025b)."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 
 from shared.dicomweb.media_type import DICOM, MULTIPART, MediaType, parse_media_type
 from shared.dicomweb.metadata_request import METADATA, composed_instances, part_type
@@ -12,11 +13,16 @@ from shared.errors import (
     UnsupportedMediaTypeError,
 )
 
+_LENGTH = re.compile(r"\d{1,18}\Z", re.ASCII)
+
 
 def instance_bodies(
-    content_type: str | None, body: AsyncIterator[bytes], limits: MultipartLimits, *, version: int
+    headers: Mapping[str, str], body: AsyncIterator[bytes], limits: MultipartLimits, *, version: int
 ) -> AsyncIterator[AsyncIterator[Chunk]]:
     """The bodies of the instances that a request holds, each to be read before the next one.
+
+    What the headers, whose names are in lower case, tell to be wrong is refused before a byte of
+    the body is read: a client that waits for 100 (Continue) need not send it.
 
     v1 takes a single instance only as application/dicom without parameters, and several only as
     application/dicom; v2 also takes metadata and bulk data.
@@ -25,11 +31,16 @@ def instance_bodies(
         UnsupportedMediaTypeError: The request, or later one of its parts, is of another type.
         InvalidRequestError: A start parameter is given: there is no root part.
         MalformedMultipartError: Later: the body breaks the grammar of multipart/related.
-        PayloadTooLargeError: Later: a limit is reached.
+        PayloadTooLargeError: The declared length is over a limit, or later one is reached.
     """
-    media_type = parse_media_type(content_type or "")
+    media_type = parse_media_type(headers.get("content-type", ""))
+    declared = headers.get("content-length", "")
+    length = int(declared) if _LENGTH.match(declared) else 0
     if media_type.name == DICOM and not (version == 1 and media_type.parameters):
-        return _single(body, limits)
+        limit = min(limits.max_part_bytes, limits.max_total_bytes)
+        if length > limit:
+            raise _too_large(limit)
+        return _single(body, limit)
     if media_type.name != MULTIPART:
         raise UnsupportedMediaTypeError(
             "Instances are stored as application/dicom, alone or in multipart/related."
@@ -42,13 +53,17 @@ def instance_bodies(
         raise UnsupportedMediaTypeError(
             "The boundary parameter is missing or malformed."
         ) from error
+    if length > limits.max_total_bytes:
+        raise PayloadTooLargeError(f"The request is over {limits.max_total_bytes} bytes.")
     return _instances(_parts(reader, media_type), takes_metadata=version > 1)
 
 
-async def _single(
-    body: AsyncIterator[bytes], limits: MultipartLimits
-) -> AsyncIterator[AsyncIterator[Chunk]]:
-    yield _bounded(body, min(limits.max_part_bytes, limits.max_total_bytes))
+def _too_large(limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(f"An instance may have {limit} bytes at most.")
+
+
+async def _single(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[AsyncIterator[Chunk]]:
+    yield _bounded(body, limit)
 
 
 async def _bounded(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[Chunk]:
@@ -56,7 +71,7 @@ async def _bounded(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[Chun
     async for chunk in body:
         left -= len(chunk)
         if left < 0:
-            raise PayloadTooLargeError(f"An instance may have {limit} bytes at most.")
+            raise _too_large(limit)
         yield chunk
 
 
