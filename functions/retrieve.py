@@ -7,7 +7,6 @@ import azure.functions as func
 
 from functions.endpoint import DataAction, Request, Response, transaction
 from shared.dicom.resource import ResourcePath, parse_frame_list, parse_path
-from shared.dicom.transfer_syntax import transfer_syntax
 from shared.dicomweb.media_type import (
     ZIP,
     Representation,
@@ -116,6 +115,4 @@ async def _files(
     async for content in contents:
         path = content.path
         folder = "" if is_of_series else f"{path.series}/"
-        is_compressed = transfer_syntax(content.transfer_syntax_uid).is_encapsulated
-        name = f"{folder}{path.instance}.dcm"
-        yield ArchivedFile(name, content.length, content.body, is_compressed)
+        yield ArchivedFile(f"{folder}{path.instance}.dcm", content.length, content.body)

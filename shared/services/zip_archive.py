@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from shared.dicomweb.multipart import Chunk
 
 _MAX_LENGTH = 0x7FFFFFFF
-_FASTEST, _AS_IT_IS = 1, 0
+_AS_IT_IS = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,13 @@ class ArchivedFile:
     name: str
     length: int | None
     body: AsyncIterator[Chunk]
-    is_compressed: bool
 
 
 async def zip_archive(files: AsyncIterator[ArchivedFile]) -> AsyncIterator[bytes]:
     """The archive of files, of which no more than a chunk is held.
 
-    What is compressed already is not compressed again; yet it is written as deflated, as programs
-    that read an archive from a stream take nothing else there.
+    Nothing is compressed, which would be slower than most networks; yet it is written as deflated,
+    as programs that read an archive from a stream take nothing else there.
     """
     sink = _Sink()
     archive = ZipFile(cast("IO[bytes]", sink), "w", ZIP_DEFLATED)
@@ -35,7 +34,7 @@ async def zip_archive(files: AsyncIterator[ArchivedFile]) -> AsyncIterator[bytes
     async for file in files:
         entry = ZipInfo(file.name, now)
         entry.compress_type = ZIP_DEFLATED
-        entry.compress_level = _AS_IT_IS if file.is_compressed else _FASTEST
+        entry.compress_level = _AS_IT_IS
         is_large = file.length is None or file.length > _MAX_LENGTH
         with archive.open(entry, "w", force_zip64=is_large) as writer:
             async for chunk in file.body:

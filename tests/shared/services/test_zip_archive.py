@@ -23,14 +23,13 @@ async def test_files_of_any_length_are_read_back() -> None:
             chunk
             async for chunk in zip_archive(
                 files(
-                    ArchivedFile("a/1.dcm", 300_000, body(b"abc" * 1000, 100), is_compressed=False),
-                    ArchivedFile("a/2.dcm", None, body(b"x", 1), is_compressed=True),
-                    ArchivedFile("a/3.dcm", 1 << 33, body(b"", 0), is_compressed=True),
+                    ArchivedFile("a/1.dcm", 300_000, body(b"abc" * 1000, 100)),
+                    ArchivedFile("a/2.dcm", None, body(b"x", 1)),
+                    ArchivedFile("a/3.dcm", 1 << 33, body(b"", 0)),
                 )
             )
         ]
     )
-    assert len(archive) < 10_000
     read = ZipFile(BytesIO(archive))
     assert read.testzip() is None
     assert [(one.filename, one.file_size) for one in read.infolist()] == [
@@ -42,7 +41,7 @@ async def test_files_of_any_length_are_read_back() -> None:
 
 async def test_no_more_than_a_chunk_is_held() -> None:
     chunk = bytes(1_000_000)
-    one = ArchivedFile("1.dcm", None, body(chunk, 100), is_compressed=True)
+    one = ArchivedFile("1.dcm", None, body(chunk, 100))
     tracemalloc.start()
     length = 0
     async for written in zip_archive(files(one)):
