@@ -110,6 +110,13 @@ SEARCH_ATTRIBUTES: tuple[SearchAttribute, ...] = (
     _attribute("InstanceNumber", Level.INSTANCE, 2),
 )
 
+_BY_KEYWORD = {attribute.keyword: attribute for attribute in SEARCH_ATTRIBUTES}
+COMBINED_DATE_TIMES = tuple(
+    (_BY_KEYWORD[f"{moment}Date"], _BY_KEYWORD[f"{moment}Time"])
+    for moment in ("Study", "PerformedProcedureStepStart")
+)
+"""The dates and times that together name a moment."""
+
 
 def _tags(*keywords: str) -> frozenset[str]:
     return frozenset(tag_of(keyword) for keyword in keywords)

@@ -3,12 +3,11 @@
 Standard: PS3.18 8.3.4 and 10.6.1 (2025b); rules and texts of v1: reference.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydicom.datadict import tag_for_keyword
 
-from shared.dicom.person_name import fold, fold_case, fold_person_name, words
 from shared.dicom.resource import Level
 from shared.dicom.searchable import (
     ALL_FIELDS,
@@ -21,15 +20,9 @@ from shared.dicom.searchable import (
     tag_of,
 )
 from shared.dicom.uid import Uid
-from shared.dicomweb.search_value import (
-    Interval,
-    date_interval,
-    date_time_interval,
-    echo,
-    integer,
-    real,
-    time_interval,
-)
+from shared.dicomweb.condition import Condition
+from shared.dicomweb.matching import MAX_LIST, Matching
+from shared.dicomweb.search_value import echo
 from shared.errors import InvalidQueryError
 
 V1_MAX_LIMIT = 200
@@ -38,61 +31,9 @@ _MAX_OFFSET = 1 << 31
 _MAX_CONDITIONS = 100
 _MAX_NAME_LENGTH = 256
 _MAX_VALUE_LENGTH = 4096
-_MAX_UIDS = 500
-_MAX_WORDS = 16
-_WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 
 _STUDY_INSTANCE_UID = tag_of("StudyInstanceUID")
 _SERIES_INSTANCE_UID = tag_of("SeriesInstanceUID")
-
-
-@dataclass(frozen=True, slots=True)
-class Exact:
-    """The attribute has this value; text is folded, dates and times are of fixed width."""
-
-    attribute: SearchAttribute
-    value: str | int | float
-
-
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """The attribute has one of these values."""
-
-    attribute: SearchAttribute
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The value lies between two, which are included; None leaves an end open."""
-
-    attribute: SearchAttribute
-    low: str | None
-    high: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Wildcard:
-    """The folded value matches a pattern in which * is any text and ? is any character."""
-
-    attribute: SearchAttribute
-    pattern: str
-
-    @property
-    def prefix(self) -> str:
-        """What comes before the first wildcard."""
-        return self.pattern.split("*", 1)[0].split("?", 1)[0]
-
-
-@dataclass(frozen=True, slots=True)
-class FuzzyName:
-    """Each of these folded words begins a word of the name."""
-
-    attribute: SearchAttribute
-    words: tuple[str, ...]
-
-
-type Condition = Exact | OneOf | Range | Wildcard | FuzzyName
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +79,7 @@ def parse_query(  # noqa: PLR0913
         level,
         study,
         series,
-        tuple(reading.conditions()),
+        reading.conditions(),
         frozenset(matched | reading.fields() | _identifiers(level)),
         reading.limit,
         reading.offset,
@@ -171,6 +112,8 @@ class _Reading:
     limit: int = DEFAULT_LIMIT
     offset: int = 0
     is_fuzzy: bool = False
+    is_multiple: bool = False
+    is_empty: bool = False
     warnings: list[str] = field(default_factory=list)
     seen: dict[SearchAttribute, str] = field(default_factory=dict)
     _included: set[str] = field(default_factory=set)
@@ -188,7 +131,11 @@ class _Reading:
             case "offset":
                 self.offset = _bounded(text, "Offset", 0, _MAX_OFFSET)
             case "fuzzymatching":
-                self.is_fuzzy = _truth(text)
+                self.is_fuzzy = _truth(text, "FuzzyMatching")
+            case "multiplevaluematching" if self.version > 1:
+                self.is_multiple = _truth(text, "MultipleValueMatching")
+            case "emptyvaluematching" if self.version > 1:
+                self.is_empty = _truth(text, "EmptyValueMatching")
             case "includefield":
                 self._include(text)
             case "accept" if self.version > 1:
@@ -220,9 +167,12 @@ class _Reading:
         attribute = self._attribute(name)
         if attribute is None:
             return
+        if attribute in self.seen and attribute is _MODALITIES_IN_STUDY and self.version > 1:
+            self.warnings.append(f"{echo(name)} was given under another name and was ignored")
+            return
         if attribute in self.seen:
             raise InvalidQueryError(f"Invalid query: '{echo(name)}' is given more than once.")
-        longest = _MAX_UIDS * 65 if attribute.kind is Kind.UID else _MAX_VALUE_LENGTH
+        longest = MAX_LIST * 65 if attribute.kind is Kind.UID else _MAX_VALUE_LENGTH
         if len(text) > longest or len(self.seen) >= _MAX_CONDITIONS:
             raise InvalidQueryError("Invalid query: it is too long.")
         if not text.strip() and self.version == 1:
@@ -267,71 +217,10 @@ class _Reading:
         sets = (table[level] for table in chosen for level in Level if level in self.levels)
         return frozenset(self._included).union(*sets)
 
-    def conditions(self) -> Iterable[Condition]:
-        """What the results must match; a universal match is no condition."""
-        for attribute, text in self.seen.items():
-            condition = self._condition(attribute, text)
-            if condition is not None:
-                yield condition
-
-    def _condition(self, attribute: SearchAttribute, text: str) -> Condition | None:
-        if self.version > 1 and text.strip() in ("", "*"):
-            return None
-        if (interval := _INTERVALS.get(attribute.kind)) is not None:
-            return _range(attribute, text.strip(), interval)
-        if (number := _NUMBERS.get(attribute.kind)) is not None:
-            return Exact(attribute, number(text, attribute.keyword))
-        if attribute.kind is Kind.UID:
-            return self._uids(attribute, text)
-        if attribute.kind is Kind.PERSON_NAME:
-            return self._name(attribute, text)
-        return self._text(attribute, text, fold_case)
-
-    def _uids(self, attribute: SearchAttribute, text: str) -> Condition | None:
-        uids = [text]
-        if self.version > 1:
-            uids = [part for part in text.replace("\\", ",").split(",") if part.strip()]
-        if not uids:
-            return None
-        if len(uids) > _MAX_UIDS:
-            raise InvalidQueryError(f"Invalid query: a list may have {_MAX_UIDS} identifiers.")
-        values = tuple(uid.strip(" \0") for uid in uids)
-        return Exact(attribute, values[0]) if len(values) == 1 else OneOf(attribute, values)
-
-    def _name(self, attribute: SearchAttribute, text: str) -> Condition | None:
-        if not self.is_fuzzy:
-            return self._text(attribute, text, fold_person_name)
-        if self.version == 1 and '"' in text:
-            raise InvalidQueryError("Invalid query: a quotation mark cannot be matched fuzzily.")
-        found = words(text.replace("*", " ").replace("?", " "))[:_MAX_WORDS]
-        return FuzzyName(attribute, found) if found else None
-
-    def _text(
-        self, attribute: SearchAttribute, text: str, folded: Callable[[str], str]
-    ) -> Condition:
-        if self.version > 1 and attribute.vr in _WILDCARD_VRS and ("*" in text or "?" in text):
-            # Folding a pattern by the rules of a whole name would eat what its wildcards stand for.
-            pattern = fold(text) if attribute.kind is Kind.PERSON_NAME else folded(text)
-            return Wildcard(attribute, pattern)
-        return Exact(attribute, folded(text))
-
-
-def _range(
-    attribute: SearchAttribute, text: str, interval: Callable[[str, str], Interval]
-) -> Condition:
-    low_text, dash, high_text = (part.strip() for part in text.partition("-"))
-    if not dash:
-        low, high = interval(text, attribute.keyword)
-        return Exact(attribute, low) if low == high else Range(attribute, low, high)
-    if not low_text and not high_text:
-        raise InvalidQueryError(f"Invalid query: the range of '{attribute.keyword}' is empty.")
-    first = interval(low_text, attribute.keyword)[0] if low_text else None
-    last = interval(high_text, attribute.keyword)[1] if high_text else None
-    if first is not None and last is not None and first > last:
-        raise InvalidQueryError(
-            f"Invalid query: the range of '{attribute.keyword}' ends before it begins."
-        )
-    return Range(attribute, first, last)
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the results must match."""
+        rules = Matching(self.version, self.is_fuzzy, self.is_multiple, self.is_empty)
+        return tuple(rules.conditions(self.seen))
 
 
 def _tag_path(name: str) -> str | None:
@@ -367,7 +256,7 @@ def _bounded(text: str, name: str, least: int, most: int) -> int:
     )
 
 
-def _truth(text: str) -> bool:
+def _truth(text: str, name: str) -> bool:
     match text.strip().lower():
         case "true":
             return True
@@ -375,19 +264,10 @@ def _truth(text: str) -> bool:
             return False
         case _:
             raise InvalidQueryError(
-                "The query parameter 'FuzzyMatching' is invalid. It must be true or false."
+                f"The query parameter '{name}' is invalid. It must be true or false."
             )
 
 
-_INTERVALS: Mapping[Kind, Callable[[str, str], Interval]] = {
-    Kind.DATE: date_interval,
-    Kind.TIME: time_interval,
-    Kind.DATE_TIME: date_time_interval,
-}
-_NUMBERS: Mapping[Kind, Callable[[str, str], int | float]] = {
-    Kind.INTEGER: integer,
-    Kind.REAL: real,
-}
 _BY_TAG: Mapping[str, SearchAttribute] = {
     attribute.tag: attribute for attribute in SEARCH_ATTRIBUTES
 }

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from shared.dicom.blob_names import new_blob_id
 from shared.dicom.json_model import Document, Element
@@ -45,8 +46,8 @@ def _element(item: tuple[str, object]) -> tuple[str, Element]:
     if vr == "PN":
         value = {"Alphabetic": value}
     if vr == "SQ":
-        assert isinstance(value, Mapping)
-        value = attributes(value)
+        items: list[Any] = value if isinstance(value, list) else [value]
+        return tag_of(keyword), element(vr, [attributes(item) for item in items])
     return tag_of(keyword), element(vr, [value])
 
 

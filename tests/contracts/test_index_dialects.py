@@ -53,6 +53,10 @@ SEARCHES = [
     (Level.SERIES, {"ModalitiesInStudy": "CT"}, {}),
     (Level.SERIES, {"SeriesDescription": "a*[b]?%_"}, {"study": path().study}),
     (Level.INSTANCE, {"PatientID": "1", "Modality": "CT", "SOPInstanceUID": "1.2,1.3"}, {}),
+    (Level.STUDY, {"StudyDate": "20260101-20260131", "StudyTime": "10-09"}, {}),
+    (Level.STUDY, {"ModalitiesInStudy": '""', "emptyvaluematching": "true"}, {}),
+    (Level.STUDY, {"ModalitiesInStudy": "CT,MR", "multiplevaluematching": "true"}, {}),
+    (Level.SERIES, {"RequestAttributesSequence.RequestedProcedureID": "1,2"}, {}),
     (Level.INSTANCE, {}, {"study": path().study, "series": path().series}),
 ]
 

@@ -15,7 +15,10 @@ from shared.dicom.searchable import SEARCH_ATTRIBUTES, Kind, SearchAttribute
 from shared.dicomweb.query import SearchQuery, parse_query
 from tests.contracts.index_data import path, study_uid
 
-TABLES = ("study", "series", "any_series", "instance", "person_name_word", "partition")
+TABLES = (
+    *("study", "series", "any_series", "other_series", "instance", "person_name_word"),
+    *("request_item", "partition"),
+)
 TEXTS = {
     Kind.DATE: ["20260101", "20260101-20260131", "-20260131"],
     Kind.TIME: ["101500.000000", "10-11"],
@@ -80,6 +83,26 @@ def test_no_condition_makes_a_search_scan_a_table(
         query = parse_query([(attribute.keyword, text)], level, version=2)
         assert query.conditions
         assert _scans(_plan(connection, query)) == []
+
+
+@pytest.mark.parametrize("level", list(Level))
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("StudyDate", "20260101-20260131"), ("StudyTime", "10-09")],
+        [("ModalitiesInStudy", "CT\\MR"), ("multiplevaluematching", "true")],
+        [("ModalitiesInStudy", "CT,MR")],
+        [("ModalitiesInStudy", '""'), ("emptyvaluematching", "true")],
+        [("PatientName", '""'), ("emptyvaluematching", "true")],
+        [("PatientID", "1,2"), ("multiplevaluematching", "true")],
+    ],
+)
+def test_lists_and_empty_values_and_moments_scan_no_table(
+    connection: Connection, pairs: list[tuple[str, str]], level: Level
+) -> None:
+    query = parse_query(pairs, level, version=2)
+    assert query.conditions
+    assert _scans(_plan(connection, query)) == []
 
 
 @pytest.mark.parametrize("level", list(Level))

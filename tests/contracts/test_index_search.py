@@ -255,6 +255,135 @@ async def test_a_study_matches_by_the_modality_of_any_of_its_series(
     assert [match.path for match in found.results] == [path(1, 2, 1), path(1, 1, 1)]
 
 
+async def test_of_a_list_any_modality_of_a_study_matches_or_all_must(
+    index: Index, partition: Partition
+) -> None:
+    await index.commit(
+        partition,
+        [
+            new_instance(path(1, 1, 1), series={"Modality": "CT"}),
+            new_instance(path(1, 2, 1), series={"Modality": "PT"}),
+            new_instance(path(2, 1, 1), series={"Modality": "CT"}),
+            new_instance(path(3, 1, 1), series={"Modality": "US"}),
+        ],
+    )
+    any_of_them = await _studies(index, partition, ModalitiesInStudy="CT\\PT")
+    assert any_of_them == [study_uid(2), study_uid(1)]
+    all_of_them = await _studies(
+        index, partition, ModalitiesInStudy="CT,PT", multiplevaluematching=True
+    )
+    assert all_of_them == [study_uid(1)]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("PatientName", "Doe"), ("PatientID", "1"), ("StudyDate", "20260101"), ("StudyTime", "10")],
+)
+async def test_an_empty_value_matches_what_is_empty_or_absent(
+    index: Index, partition: Partition, keyword: str, value: str
+) -> None:
+    await _store(index, partition, {keyword: value}, {keyword: ""}, {})
+    found = await _studies(index, partition, emptyvaluematching=True, **{keyword: '""'})
+    assert found == [study_uid(3), study_uid(2)]
+
+
+async def test_a_study_without_any_modality_is_found_by_an_empty_one(
+    index: Index, partition: Partition
+) -> None:
+    await index.commit(
+        partition,
+        [
+            new_instance(path(1, 1, 1), series={"Modality": "CT"}),
+            new_instance(path(1, 2, 1), series={}),
+            new_instance(path(2, 1, 1), series={"Modality": ""}),
+        ],
+    )
+    found = await _studies(index, partition, ModalitiesInStudy='""', emptyvaluematching=True)
+    assert found == [study_uid(2)]
+
+
+@pytest.mark.parametrize(
+    ("dates", "times", "numbers"),
+    [
+        ("20260101-20260103", "18-07", [3, 2]),  # As one moment the end does come after the start.
+        ("20260101-20260103", "06-2359", [5, 3, 2, 1]),
+        ("20260102-", "0900-", [5, 4, 3]),  # A later day needs no time.
+        ("-20260102", "-0900", [2, 1]),
+        ("20260101-20260103", "1200", [3]),  # Of two forms: each by itself.
+        ("20260102-", "-0900", [5, 2]),
+    ],
+)
+async def test_ranges_of_date_and_time_are_one_range_of_moments(
+    index: Index, partition: Partition, dates: str, times: str, numbers: list[int]
+) -> None:
+    await _store(
+        index,
+        partition,
+        {"StudyDate": "20260101", "StudyTime": "073000"},
+        {"StudyDate": "20260102", "StudyTime": "073000"},
+        {"StudyDate": "20260102", "StudyTime": "120000"},
+        {"StudyDate": "20260103"},
+        {"StudyDate": "20260103", "StudyTime": "080000"},
+    )
+    found = await _studies(index, partition, StudyDate=dates, StudyTime=times)
+    assert found == [study_uid(number) for number in numbers]
+
+
+def _requests(*items: tuple[str, str]) -> dict[str, object]:
+    return {
+        "RequestAttributesSequence": [
+            {"ScheduledProcedureStepID": step, "RequestedProcedureID": procedure}
+            for step, procedure in items
+        ]
+    }
+
+
+async def test_any_item_of_a_sequence_matches_but_one_must_match_in_all(
+    index: Index, partition: Partition
+) -> None:
+    await index.commit(
+        partition,
+        [
+            new_instance(path(1, 1, 1), series=_requests(("S1", "P1"), ("S2", "P2"))),
+            new_instance(path(1, 2, 1), series=_requests(("S1", "P2"))),
+            new_instance(path(1, 3, 1), series=_requests(("S3", ""))),
+        ],
+    )
+
+    async def found(**keys: str) -> list[ResourcePath]:
+        parameters = {f"RequestAttributesSequence__{key}": text for key, text in keys.items()}
+        matches = await _search(index, partition, Level.SERIES, **parameters)  # type: ignore[arg-type]
+        return [match.path for match in matches.results]
+
+    assert await found(ScheduledProcedureStepID="s2") == [path(1, 1, None)]
+    assert await found(RequestedProcedureID="P2") == [path(1, 2, None), path(1, 1, None)]
+    both = {"ScheduledProcedureStepID": "S1", "RequestedProcedureID": "P2"}
+    assert await found(**both) == [path(1, 2, None)]
+    assert await found(ScheduledProcedureStepID="S?") == [
+        path(1, 3, None),
+        path(1, 2, None),
+        path(1, 1, None),
+    ]
+
+
+async def test_items_follow_the_series_that_changes_or_goes(
+    index: Index, partition: Partition
+) -> None:
+    async def found(step: str) -> list[ResourcePath]:
+        key = {"RequestAttributesSequence__ScheduledProcedureStepID": step}
+        matches = await _search(index, partition, Level.INSTANCE, **key)  # type: ignore[arg-type]
+        return [match.path for match in matches.results]
+
+    await index.commit(partition, [new_instance(path(1, 1, 1), series=_requests(("S1", "")))])
+    await index.commit(partition, [new_instance(path(1, 1, 2), series=_requests(("S2", "")))])
+    assert await found("S1") == []
+    assert await found("S2") == [path(1, 1, 2), path(1, 1, 1)]
+    await index.delete(partition, path(1, 1, 2), NOW)
+    assert await found("S1") == [path(1, 1, 1)]
+    await index.delete(partition, path(1, 1, None), NOW)
+    assert await found("S1") == []
+
+
 async def test_series_match_by_their_own_and_their_studys_attributes(
     index: Index, partition: Partition
 ) -> None:

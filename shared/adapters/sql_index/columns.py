@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, Table
 
-from shared.adapters.sql_index.schema import MAX_TEXT, MAX_WORD, instance, series, study
+from shared.adapters.sql_index.schema import (
+    MAX_TEXT,
+    MAX_WORD,
+    instance,
+    request_item,
+    series,
+    study,
+)
 from shared.dicom.json_model import Document, person_name, value
 from shared.dicom.person_name import fold_case, fold_person_name, words
 from shared.dicom.resource import Level
@@ -29,9 +36,17 @@ def _column_name(keyword: str) -> str:
 COLUMNS: dict[str, Column[Comparable]] = {
     attribute.tag: TABLES[attribute.level].c[_column_name(attribute.keyword)]
     for attribute in SEARCH_ATTRIBUTES
-    if attribute.tag != MODALITIES_IN_STUDY
+    if attribute.tag != MODALITIES_IN_STUDY and "." not in attribute.tag
 }
 """The column of each attribute that is matched in the row of its own level, by tag."""
+
+_IN_ITEMS = tuple(attribute for attribute in SEARCH_ATTRIBUTES if "." in attribute.tag)
+_MAX_ITEMS = 100
+
+ITEM_COLUMNS: dict[str, Column[Comparable]] = {
+    attribute.tag: request_item.c[_column_name(attribute.keyword)] for attribute in _IN_ITEMS
+}
+"""The column of each attribute that is matched in items of a sequence, by the tags to it."""
 
 PERSON_NAMES = tuple(
     attribute.tag for attribute in SEARCH_ATTRIBUTES if attribute.kind is Kind.PERSON_NAME
@@ -46,10 +61,7 @@ class _Derived:
     attribute: SearchAttribute
 
     def value_in(self, document: Document) -> Comparable:
-        *sequences, tag = self.attribute.tag.split(".")
-        for sequence in sequences:
-            item = value(document, sequence)
-            document = item if isinstance(item, dict) else {}
+        tag = self.attribute.tag
         if self.attribute.kind is Kind.PERSON_NAME:
             found = person_name(document, tag)
         else:
@@ -72,6 +84,25 @@ _DERIVED = {
 def column_values(level: Level, document: Document) -> dict[str, Comparable]:
     """The searchable columns of a row with these attributes."""
     return {column.name: column.value_in(document) for column in _DERIVED[level]}
+
+
+def item_values(document: Document) -> list[dict[str, Comparable]]:
+    """The searchable columns of each item of the sequences of a series; there are not very many."""
+    (sequence,) = {attribute.tag.split(".")[0] for attribute in _IN_ITEMS}
+    items = document.get(sequence, {}).get("Value", ())[:_MAX_ITEMS]
+    return [
+        {
+            ITEM_COLUMNS[attribute.tag].name: _comparable_in(item, attribute)
+            for attribute in _IN_ITEMS
+        }
+        for item in items
+        if isinstance(item, dict)
+    ]
+
+
+def _comparable_in(item: Document, attribute: SearchAttribute) -> Comparable:
+    found = value(item, attribute.tag.rpartition(".")[2])
+    return None if found is None else comparable(attribute.kind, str(found))
 
 
 def comparable(kind: Kind, text: str) -> Comparable:

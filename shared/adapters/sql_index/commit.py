@@ -23,6 +23,7 @@ from shared.adapters.sql_index.changes import add_changes
 from shared.adapters.sql_index.describe import (
     Described,
     add_name_words,
+    add_request_items,
     describe_series,
     describe_studies,
     described,
@@ -284,9 +285,8 @@ class Batch:
         if old:
             values = [{"now": now, **_growth_of_series(item)} for item in old]
             self._connection.execute(_GROW_SERIES, values)
-            describe_series(
-                self._connection, [Described(item.key, item.before, item.after) for item in old]
-            )
+            rows = [Described(item.key, item.before, item.after) for item in old]
+            describe_series(self._connection, self._partition_key, rows)
         if new:
             values = [
                 {"partition_key": self._partition_key, "changed_at": now, **_new_series(item)}
@@ -295,6 +295,8 @@ class Batch:
             keys = self._connection.execute(_ADD_SERIES, values).scalars()
             for item, key in zip(new, keys, strict=True):
                 item.key = key
+            sequences = ((item.key, item.after) for item in new)
+            add_request_items(self._connection, self._partition_key, sequences)
         self._correct_modalities(old)
 
     def _correct_modalities(self, old: Iterable[SeriesRow]) -> None:

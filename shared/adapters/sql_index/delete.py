@@ -15,6 +15,7 @@ from shared.adapters.sql_index.describe import (
     describe_series,
     describe_studies,
     drop_name_words,
+    drop_request_items,
     modalities_in,
 )
 from shared.adapters.sql_index.reads import all_instances
@@ -132,6 +133,7 @@ class _Removal:
         deleted_blobs.add_names(self._connection, documents, self._blobs_until)
         keys = [row.series_key for row in rows]
         SERIES_DOCUMENTS.drop(self._connection, keys)
+        drop_request_items(self._connection, keys)
         self._connection.execute(_DROP_SERIES, [{"row_key": key} for key in keys])
 
     def _shrink_series(self, row: Row[*tuple[Any, ...]]) -> None:
@@ -145,7 +147,7 @@ class _Removal:
         self._connection.execute(_SHRINK_SERIES, values)
         attributes = SERIES_DOCUMENTS.refold(self._connection, key)
         described = Described(key, orjson.loads(row.attributes), attributes)
-        describe_series(self._connection, [described])
+        describe_series(self._connection, self._partition_key, [described])
 
     def _shrink_study(self, row: Row[*tuple[Any, ...]], gone: int) -> None:
         key = row.study_key

@@ -8,8 +8,8 @@ import orjson
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from shared.adapters.sql_index.attributes import to_text
-from shared.adapters.sql_index.columns import column_values, name_words
-from shared.adapters.sql_index.schema import person_name_word, series, study
+from shared.adapters.sql_index.columns import column_values, item_values, name_words
+from shared.adapters.sql_index.schema import person_name_word, request_item, series, study
 from shared.dicom.json_model import Document, strings
 from shared.dicom.resource import Level
 from shared.dicom.searchable import tag_of
@@ -20,6 +20,8 @@ _STUDY = update(study).where(study.c.study_key == bindparam("row_key"))
 _SERIES = update(series).where(series.c.series_key == bindparam("row_key"))
 _ADD_WORDS = insert(person_name_word)
 _DROP_WORDS = delete(person_name_word).where(person_name_word.c.study_key == bindparam("row_key"))
+_ADD_ITEMS = insert(request_item)
+_DROP_ITEMS = delete(request_item).where(request_item.c.series_key == bindparam("row_key"))
 _SERIES_ATTRIBUTES = select(series.c.attributes).where(series.c.study_key == bindparam("row_key"))
 
 
@@ -50,15 +52,35 @@ def describe_studies(connection: Connection, partition_key: int, rows: Iterable[
         add_name_words(connection, partition_key, ((row.key, row.after) for row in renamed))
 
 
-def describe_series(connection: Connection, rows: Iterable[Described]) -> None:
-    """Bring series rows to new attributes."""
-    values = [
-        {"row_key": row.key, **described(Level.SERIES, row.after)}
-        for row in rows
-        if row.before != row.after
+def describe_series(connection: Connection, partition_key: int, rows: Iterable[Described]) -> None:
+    """Bring series rows and the items of their sequences to new attributes."""
+    changed = [row for row in rows if row.before != row.after]
+    if not changed:
+        return
+    values = [{"row_key": row.key, **described(Level.SERIES, row.after)} for row in changed]
+    connection.execute(_SERIES, values)
+    other = [row for row in changed if item_values(row.before) != item_values(row.after)]
+    if other:
+        drop_request_items(connection, [row.key for row in other])
+        add_request_items(connection, partition_key, ((row.key, row.after) for row in other))
+
+
+def add_request_items(
+    connection: Connection, partition_key: int, all_series: Iterable[tuple[int, Document]]
+) -> None:
+    """Add the items of the sequences of series that have none yet."""
+    rows = [
+        {"partition_key": partition_key, "series_key": key, "item": number, **values}
+        for key, attributes in all_series
+        for number, values in enumerate(item_values(attributes))
     ]
-    if values:
-        connection.execute(_SERIES, values)
+    if rows:
+        connection.execute(_ADD_ITEMS, rows)
+
+
+def drop_request_items(connection: Connection, series_keys: Iterable[int]) -> None:
+    """Drop the items of series that go or change."""
+    connection.execute(_DROP_ITEMS, [{"row_key": key} for key in series_keys])
 
 
 def add_name_words(

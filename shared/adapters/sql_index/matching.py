@@ -1,18 +1,33 @@
 """The conditions of a search as SQL over the searchable columns."""
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, and_, bindparam, select
+from sqlalchemy import BindParameter, Column, ColumnElement, and_, bindparam, or_, select
 
-from shared.adapters.sql_index.columns import COLUMNS, TABLES
-from shared.adapters.sql_index.schema import MAX_TEXT, MAX_WORD, person_name_word, series
+from shared.adapters.sql_index.columns import COLUMNS, ITEM_COLUMNS, TABLES
+from shared.adapters.sql_index.schema import (
+    MAX_TEXT,
+    MAX_WORD,
+    person_name_word,
+    request_item,
+    series,
+)
 from shared.dicom.resource import Level
 from shared.dicom.searchable import MODALITIES_IN_STUDY
-from shared.dicomweb.query import Condition, Exact, FuzzyName, OneOf, Range, Wildcard
+from shared.dicomweb.condition import (
+    CombinedRange,
+    Condition,
+    Empty,
+    Exact,
+    FuzzyName,
+    OneOf,
+    Range,
+    Wildcard,
+)
 
 _ESCAPE = "!"
 _LIKE = {"*": "%", "?": "_", **{char: _ESCAPE + char for char in "%_[!"}}
@@ -23,6 +38,7 @@ PARTITION_KEY = bindparam("partition_key", type_=series.c.partition_key.type)
 """In which partition; a parameter of every statement of a search."""
 
 _ANY_SERIES = series.alias("any_series")
+_OTHER_SERIES = series.alias("other_series")
 
 
 class Sign(Enum):
@@ -34,6 +50,7 @@ class Sign(Enum):
     UP_TO = "<="
     BELOW = "<"
     LIKE = "like"
+    EMPTY = "is null"
 
 
 type _Comparison = tuple[Sign, object]
@@ -44,38 +61,55 @@ class Criterion:
     """A condition without its values: searches that differ in nothing else share a statement.
 
     Attributes:
-        signs: The comparisons that must hold, of each word of a fuzzy name, or of the attribute.
+        signs: The comparisons that must hold: of each word of a fuzzy name, of each end of a date
+            and a time that are compared as one, or of the attribute.
+        time_tag: The time of a date, where both are compared as one.
     """
 
     tag: str
     is_fuzzy: bool
     signs: tuple[tuple[Sign, ...], ...]
+    time_tag: str | None = None
+
+    @property
+    def is_in_item(self) -> bool:
+        """Whether the attribute lies in an item of a sequence."""
+        return "." in self.tag
 
 
 def criterion_of(condition: Condition) -> tuple[Criterion, list[object]]:
     """A condition taken apart into what it is and its values, in the order of the signs."""
-    if isinstance(condition, FuzzyName):
-        parts = [_with_prefix(word[:MAX_WORD]) for word in condition.words]
-    else:
-        parts = [_comparisons(condition)]
+    time_tag = None
+    match condition:
+        case FuzzyName():
+            parts = [_with_prefix(word[:MAX_WORD]) for word in condition.words]
+        case CombinedRange():
+            ends = ((Sign.FROM, condition.low), (Sign.UP_TO, condition.high))
+            parts = [[(sign, part) for part in end] for sign, end in ends if end is not None]
+            time_tag = condition.time.tag
+        case _:
+            parts = [_comparisons(condition)]
     signs = tuple(tuple(sign for sign, _ in part) for part in parts)
-    values = [value for part in parts for _, value in part]
-    return Criterion(condition.attribute.tag, isinstance(condition, FuzzyName), signs), values
+    values = [value for part in parts for sign, value in part if sign is not Sign.EMPTY]
+    is_fuzzy = isinstance(condition, FuzzyName)
+    return Criterion(condition.attribute.tag, is_fuzzy, signs, time_tag), values
 
 
-def _comparisons(condition: Exact | OneOf | Range | Wildcard) -> list[_Comparison]:
+def _comparisons(condition: Exact | OneOf | Range | Wildcard | Empty) -> list[_Comparison]:
     match condition:
         case Exact(_, str(text)):
             return [(Sign.EQUAL, text[:MAX_TEXT])]
         case Exact(_, number):
             return [(Sign.EQUAL, number)]
         case OneOf(_, values):
-            return [(Sign.ONE_OF, values)]
+            return [(Sign.ONE_OF, tuple(text[:MAX_TEXT] for text in values))]
         case Range(_, low, high):
             ends = ((Sign.FROM, low), (Sign.UP_TO, high))
             return [(sign, end) for sign, end in ends if end is not None]
         case Wildcard():
             return _like(condition)
+        case Empty():
+            return [(Sign.EMPTY, None)]
 
 
 def _like(condition: Wildcard) -> list[_Comparison]:
@@ -83,8 +117,7 @@ def _like(condition: Wildcard) -> list[_Comparison]:
     if pattern.rstrip("*") == prefix:
         return _with_prefix(prefix)
     # The prefix narrows the index; the rest is compared row by row.
-    collapsed = pattern[:1] + "".join(b for a, b in pairwise(pattern) if (a, b) != ("*", "*"))
-    like = (Sign.LIKE, "".join(_LIKE.get(char, char) for char in collapsed))
+    like = (Sign.LIKE, "".join(_LIKE.get(char, char) for char in pattern))
     return [*_with_prefix(prefix), like] if prefix else [like]
 
 
@@ -119,7 +152,12 @@ def condition_on_row(
     study_key = TABLES[level].c.study_key
     if criterion.is_fuzzy:
         return and_(*(_has_word(study_key, criterion.tag, part, names) for part in criterion.signs))
+    if criterion.time_tag is not None:
+        date, time = COLUMNS[criterion.tag], COLUMNS[criterion.time_tag]
+        return and_(*(_end_of_moment(date, time, end[0], names) for end in criterion.signs))
     (signs,) = criterion.signs
+    if criterion.tag == MODALITIES_IN_STUDY and signs == (Sign.EMPTY,):
+        return _has_no_modality(study_key)
     if criterion.tag == MODALITIES_IN_STUDY:
         of_modality = select(_ANY_SERIES.c.study_key).where(
             _ANY_SERIES.c.partition_key == PARTITION_KEY,
@@ -129,6 +167,50 @@ def condition_on_row(
             return study_key.in_(of_modality)
         return of_modality.where(_ANY_SERIES.c.study_key == study_key).exists()
     return and_(*_compared(COLUMNS[criterion.tag], signs, names))
+
+
+def condition_on_items(
+    level: Level, criteria: Sequence[Criterion], names: Iterator[str]
+) -> ColumnElement[bool]:
+    """One item of the sequence of a series must have all that is asked of items.
+
+    Standard: PS3.4 C.2.2.2.6 (2025b).
+    """
+    conditions = [
+        comparison
+        for criterion in criteria
+        for comparison in _compared(ITEM_COLUMNS[criterion.tag], criterion.signs[0], names)
+    ]
+    items = select(request_item.c.series_key).where(
+        request_item.c.partition_key == PARTITION_KEY, *conditions
+    )
+    return TABLES[level].c.series_key.in_(items)
+
+
+def _end_of_moment(
+    date: Column[Any], time: Column[Any], sign: Sign, names: Iterator[str]
+) -> ColumnElement[bool]:
+    """A day beyond that of the end, or that day and a time up to it."""
+    day, moment = next(names), next(names)
+    at_end = _comparison(time, sign, moment)
+    beyond = date > bindparam(day) if sign is Sign.FROM else date < bindparam(day)
+    return and_(_comparison(date, sign, day), or_(beyond, at_end))
+
+
+def _has_no_modality(study_key: Column[int]) -> ColumnElement[bool]:
+    """Some series of the study lacks a modality, and none has one."""
+    in_partition = _ANY_SERIES.c.partition_key == PARTITION_KEY
+    without = select(_ANY_SERIES.c.study_key).where(in_partition, _ANY_SERIES.c.modality.is_(None))
+    with_one = (
+        select(_OTHER_SERIES.c.study_key)
+        .where(
+            _OTHER_SERIES.c.partition_key == PARTITION_KEY,
+            _OTHER_SERIES.c.study_key == study_key,
+            _OTHER_SERIES.c.modality.is_not(None),
+        )
+        .exists()
+    )
+    return and_(study_key.in_(without), ~with_one)
 
 
 def _has_word(
@@ -145,20 +227,21 @@ def _has_word(
 def _compared(
     column: Column[Any], signs: Sequence[Sign], names: Iterator[str]
 ) -> list[ColumnElement[bool]]:
-    return [_comparison(column, sign, next(names)) for sign in signs]
+    return [
+        column.is_(None) if sign is Sign.EMPTY else _comparison(column, sign, next(names))
+        for sign in signs
+    ]
 
 
 def _comparison(column: Column[Any], sign: Sign, name: str) -> ColumnElement[bool]:
-    match sign:
-        case Sign.EQUAL:
-            return column == bindparam(name)
-        case Sign.ONE_OF:
-            return column.in_(bindparam(name, expanding=True))
-        case Sign.FROM:
-            return column >= bindparam(name)
-        case Sign.UP_TO:
-            return column <= bindparam(name)
-        case Sign.BELOW:
-            return column < bindparam(name)
-        case Sign.LIKE:
-            return column.like(bindparam(name), escape=_ESCAPE)
+    return _OPERATORS[sign](column, bindparam(name, expanding=sign is Sign.ONE_OF))
+
+
+_OPERATORS: dict[Sign, Callable[[Column[Any], BindParameter[Any]], ColumnElement[bool]]] = {
+    Sign.EQUAL: operator.eq,
+    Sign.ONE_OF: lambda column, values: column.in_(values),
+    Sign.FROM: operator.ge,
+    Sign.UP_TO: operator.le,
+    Sign.BELOW: operator.lt,
+    Sign.LIKE: lambda column, pattern: column.like(pattern, escape=_ESCAPE),
+}

@@ -13,8 +13,8 @@ from shared.adapters.sql_index.sqlite import WriteLock, writer_engine
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate(url: str) -> None:
-    """Apply the migrations that are missing, all or none; several processes may do so at once.
+def migrate(url: str, revision: str = "head") -> None:
+    """Apply the migrations up to one, all or none; several processes may do so at once.
 
     Raises:
         StoreUnavailableError: The database does not answer.
@@ -29,7 +29,7 @@ def migrate(url: str) -> None:
                 config = Config()
                 config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, revision)
         finally:
             engine.dispose()
 

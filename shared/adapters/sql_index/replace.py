@@ -111,5 +111,5 @@ def _describe_anew(
         describe_studies(connection, partition_key, [Described(key, study.after, after)])
     for key, series in sorted(all_series.items()):
         after = SERIES_DOCUMENTS.refold(connection, key)
-        describe_series(connection, [Described(key, series.after, after)])
+        describe_series(connection, partition_key, [Described(key, series.after, after)])
     correct_modalities(connection, studies)

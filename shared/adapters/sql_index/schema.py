@@ -3,6 +3,7 @@
     partition 1-* study 1-* series 1-* instance       what is stored now
     study_attributes, series_attributes               each distinct set of attributes that instances
                                                       brought to their study or series, once
+    request_item                                      items of a series' RequestAttributesSequence
     person_name_word                                  words of names, for fuzzy matching
     change                                            what happened, never changed once numbered
     deleted_blob                                      blobs that wait for their removal
@@ -39,7 +40,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mssql import DATETIME2
 
-REVISION = "0003"
+REVISION = "0004"
 """The migration that this code is written for."""
 
 MAX_TEXT = 200
@@ -171,8 +172,6 @@ series = Table(
     Column("performed_procedure_step_start_date", _DATE),
     Column("performed_procedure_step_start_time", _TIME),
     Column("manufacturer_model_name", _folded()),
-    Column("scheduled_procedure_step_id", _folded()),
-    Column("requested_procedure_id", _folded()),
     sqlite_autoincrement=True,
 )
 _unique(series, "study_key", "series_instance_uid")
@@ -187,9 +186,19 @@ _search_indexes(
     "performed_procedure_step_start_date",
     "performed_procedure_step_start_time",
     "manufacturer_model_name",
-    "scheduled_procedure_step_id",
-    "requested_procedure_id",
 )
+
+request_item = Table(
+    "request_item",
+    metadata,
+    Column("series_key", _KEY, ForeignKey("series.series_key"), primary_key=True),
+    Column("item", Integer, primary_key=True, autoincrement=False),  # from 0
+    _reference("partition.partition_key"),
+    Column("scheduled_procedure_step_id", _folded()),
+    Column("requested_procedure_id", _folded()),
+    sqlite_with_rowid=False,
+)
+_search_indexes(request_item, "scheduled_procedure_step_id", "requested_procedure_id")
 
 
 def _attribute_documents(owner: str) -> Table:

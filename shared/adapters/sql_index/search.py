@@ -13,6 +13,7 @@ from shared.adapters.sql_index.columns import COLUMNS, TABLES
 from shared.adapters.sql_index.matching import (
     PARTITION_KEY,
     Criterion,
+    condition_on_items,
     condition_on_row,
     criterion_of,
 )
@@ -84,7 +85,8 @@ def search(connection: Connection, partition_key: int, query: SearchQuery) -> Ma
 
 def taken_apart(query: SearchQuery) -> tuple[Shape, dict[str, Any]]:
     """What sort of search a query is, and the values of the parameters of its statements."""
-    parts = [criterion_of(condition) for condition in query.conditions]
+    # What is asked of items is asked of one item at once, so it comes together, at the end.
+    parts = sorted(map(criterion_of, query.conditions), key=lambda part: part[0].is_in_item)
     criteria = tuple(criterion for criterion, _ in parts)
     shape = Shape(query.level, query.study is not None, query.series is not None, criteria)
     values = dict(zip(_names(), chain.from_iterable(found for _, found in parts), strict=False))
@@ -118,10 +120,13 @@ def _matching_keys(shape: Shape) -> _Select:
         needed.add(series)
     names = _names()
     is_alone = len(shape.criteria) == 1 and not shape.is_in_study
-    for criterion in shape.criteria:
+    of_items = [criterion for criterion in shape.criteria if criterion.is_in_item]
+    for criterion in shape.criteria[: len(shape.criteria) - len(of_items)]:
         conditions.append(condition_on_row(shape.level, criterion, names, is_alone=is_alone))
         if criterion.tag in COLUMNS and not criterion.is_fuzzy:
             needed.add(COLUMNS[criterion.tag].table)
+    if of_items:
+        conditions.append(condition_on_items(shape.level, of_items, names))
     joined: FromClause = table
     if study in needed - {table}:
         joined = joined.join(

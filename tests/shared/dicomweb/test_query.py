@@ -14,16 +14,8 @@ from shared.dicom.searchable import (
     tag_of,
 )
 from shared.dicom.uid import Uid
-from shared.dicomweb.query import (
-    Condition,
-    Exact,
-    FuzzyName,
-    OneOf,
-    Range,
-    SearchQuery,
-    Wildcard,
-    parse_query,
-)
+from shared.dicomweb.condition import Condition, Exact, FuzzyName, OneOf, Range, Wildcard
+from shared.dicomweb.query import SearchQuery, parse_query
 from shared.errors import InvalidQueryError
 
 STUDY, SERIES = Uid("1.2"), Uid("1.2.3")
@@ -167,6 +159,28 @@ def test_modality_is_no_attribute_of_a_study_in_v1() -> None:
 def test_modality_of_a_study_is_one_of_its_modalities_in_v2() -> None:
     (found,) = query(("Modality", "CT"), version=2).conditions
     assert found == Exact(attribute("ModalitiesInStudy"), "ct")
+
+
+def test_v2_takes_modality_and_modalities_in_study_together() -> None:
+    found = query(("ModalitiesInStudy", "CT"), ("Modality", "MR"), version=2)
+    assert found.conditions == (Exact(attribute("ModalitiesInStudy"), "ct"),)
+    assert len(found.warnings) == 1
+
+
+def test_the_class_of_an_instance_is_no_attribute_of_a_study_in_v2() -> None:
+    found = query(("SOPClassUID", "1.2"), version=2)
+    assert found.conditions == ()
+    assert found.warnings == ("SOPClassUID cannot be matched here and was ignored",)
+
+
+@pytest.mark.parametrize("name", ["emptyvaluematching", "multiplevaluematching"])
+def test_v2_has_switches_for_how_it_matches(name: str) -> None:
+    assert query((name.title(), "TRUE"), version=2).warnings == ()
+    for text in ("", "1", "yes"):
+        with pytest.raises(InvalidQueryError):
+            query((name, text), version=2)
+    with pytest.raises(InvalidQueryError):
+        query((name, "true"), version=1)
 
 
 # --- attributes ---------------------------------------------------------------------------------
