@@ -11,7 +11,6 @@ from shared.dicomweb.media_type import accept_dicom_json
 from shared.dicomweb.store_report import StoreResult
 from shared.dicomweb.store_request import instance_bodies
 from shared.dicomweb.warning import warning_header
-from shared.errors import NotFoundError
 from shared.wiring import Services
 
 blueprint = func.Blueprint()
@@ -56,7 +55,7 @@ async def store_to_study(request: Request, services: Services) -> Response:
 )
 async def store_or_replace(request: Request, services: Services) -> Response:
     """Store instances of any study, replacing those that are stored: PUT /studies; v2, ours."""
-    return await _replace(request, services)
+    return await _store(request, services, replaces=True)
 
 
 @transaction(
@@ -69,12 +68,6 @@ async def store_or_replace(request: Request, services: Services) -> Response:
 )
 async def store_or_replace_in_study(request: Request, services: Services) -> Response:
     """Store instances of one study, replacing those that are stored: PUT /studies/{study}."""
-    return await _replace(request, services)
-
-
-async def _replace(request: Request, services: Services) -> Response:
-    if request.version == 1:
-        raise NotFoundError("There is no such resource in this version.")
     return await _store(request, services, replaces=True)
 
 

@@ -180,6 +180,7 @@ async def test_a_document_that_is_no_data_set_is_a_failed_instance(
     [
         {"00080018": 5, "0020000D": {"Value": [None]}},
         {"00080018": {"vr": "UI", "Value": 7}, "00080016": {"vr": "UI", "Value": {}}},
+        {"00080016": 5},
         {"x": {}},
     ],
 )

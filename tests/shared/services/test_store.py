@@ -1,7 +1,8 @@
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pydicom
 import pytest
@@ -10,7 +11,8 @@ from shared.dicom.resource import Level
 from shared.dicomweb.query import parse_query
 from shared.dicomweb.store_report import Failed, FailureReason, Stored, StoreResult
 from shared.errors import MalformedMultipartError, NotFoundError, StoreUnavailableError
-from shared.ports import ChangeAction, CommitOutcome, NewInstance, Partition
+from shared.ports import BlobStore, ChangeAction, CommitOutcome, NewInstance, Partition
+from shared.services.instance_writer import InstanceWriter
 from shared.services.store import Store
 from shared.wiring import Services
 from tests.archive import blobs_in
@@ -254,6 +256,73 @@ async def test_a_commit_without_an_answer_loses_nothing(
     assert retried.result(2) is StoreResult.STORED
     assert await retrieve(services, partition, path_of(source)) == [content]
     assert len(await metadata(services, partition, path_of(source))) == 1
+
+
+class _BlobsAway:
+    """Blob storage that goes away for some of what it is asked."""
+
+    def __init__(self, services: Services, *, puts: bool = True, deletes: bool = True) -> None:
+        self._blobs = services.blobs
+        self._puts, self._deletes = puts, deletes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+    async def put(self, name: str, content: bytes) -> None:
+        if not self._puts:
+            raise StoreUnavailableError("Blob storage does not answer.")
+        await self._blobs.put(name, content)
+
+    async def delete(self, names: list[str]) -> None:
+        if not self._deletes:
+            raise StoreUnavailableError("Blob storage does not answer.")
+        await self._blobs.delete(names)
+
+
+def _over(services: Services, blobs: _BlobsAway, orphan_age: timedelta | None = None) -> Store:
+    given, away = services.store, cast("BlobStore", blobs)
+    writer = InstanceWriter(away, bulk_data_threshold_bytes=4096)
+    return Store(away, services.index, writer, orphan_age or given.orphan_age, given.grace)
+
+
+async def test_what_cannot_be_written_makes_the_request_worth_repeating(
+    services: Services, partition: Partition
+) -> None:
+    over = _over(services, _BlobsAway(services, puts=False))
+    with pytest.raises(StoreUnavailableError):
+        await over.store(partition, bodies_of([part10(dataset())]), version=2)
+    assert await services.index.changes(0, 10) == []
+
+
+async def test_blobs_that_cannot_be_removed_are_left_to_the_sweeper(
+    services: Services, partition: Partition, tmp_path: Path
+) -> None:
+    source = dataset()
+    await store(services, partition, [first := part10(source)])
+    source.StudyDescription = "Another"
+    over = _over(services, _BlobsAway(services, deletes=False))
+
+    report = await over.store(partition, bodies_of([part10(source)]), version=2)
+
+    (outcome,) = report.outcomes
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is FailureReason.ALREADY_STORED
+    assert len(blobs_in(tmp_path)) == 4
+    assert await retrieve(services, partition, path_of(source)) == [first]
+
+
+async def test_what_took_too_long_to_be_written_is_not_committed(
+    services: Services, partition: Partition, tmp_path: Path
+) -> None:
+    over = _over(services, _BlobsAway(services), timedelta(microseconds=1))
+
+    report = await over.store(partition, bodies_of([part10(dataset())]), version=2)
+
+    (outcome,) = report.outcomes
+    assert isinstance(outcome, Failed)
+    assert outcome.reason is FailureReason.PROCESSING_FAILURE
+    assert blobs_in(tmp_path) == []
+    assert await services.index.changes(0, 10) == []
 
 
 async def test_an_empty_patient_id_never_replaces_one(
