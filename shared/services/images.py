@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom import Dataset
 
@@ -14,7 +14,7 @@ from shared.dicom.header import PixelDataElement
 from shared.dicom.pixels.image import MAX_FRAME_LENGTH, ImageDescription, StoredFrame
 from shared.dicom.stored_data_set import add_attributes_behind, pixel_data_element, read_data_set
 from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN, transfer_syntax
-from shared.errors import NotAcceptableError, NotFoundError
+from shared.errors import NotAcceptableError, NotFoundError, StoreUnavailableError
 from shared.ports import BlobStore, InstanceFile
 from shared.services.metadata_file import decompress
 from shared.services.stored_file import StoredFile, spooled, stored_file
@@ -23,6 +23,7 @@ MAX_HEAD_LENGTH = 64 << 20
 """Bytes of a file beside its pixel data that are held to decode or re-encode it."""
 
 _REMEMBERED_BYTES = 16 << 20
+_READ_SECONDS = 30
 
 
 async def frame_positions(blobs: BlobStore, file: InstanceFile) -> FramePositions:
@@ -79,10 +80,26 @@ class OpenImage:
         whole = bytes(read[0]) if len(read) == 1 else b"".join(bytes(piece) for piece in read)
         return StoredFrame(whole, self.transfer_syntax_uid, self.positions.bit_offset(index))
 
-    def frames_for_thread(self, loop: asyncio.AbstractEventLoop) -> Iterator[StoredFrame]:
-        """Every frame as it is stored, for a thread that is not that of the loop."""
-        for index in range(self.positions.count):
-            yield asyncio.run_coroutine_threadsafe(self.frame(index), loop).result()
+    def frames_for_thread(
+        self, loop: asyncio.AbstractEventLoop, indexes: Iterable[int]
+    ) -> Iterator[tuple[int, StoredFrame]]:
+        """Frames as they are stored, with their indexes, for a thread that is not the loop's.
+
+        Raises:
+            StoreUnavailableError: The loop does not answer, as when it has been stopped.
+        """
+        for index in indexes:
+            reading = asyncio.run_coroutine_threadsafe(self.frame(index), loop)
+            try:
+                yield index, reading.result(_READ_SECONDS)
+            except TimeoutError as error:
+                raise StoreUnavailableError("A frame could not be read in time.") from error
+
+    @asynccontextmanager
+    async def for_many_frames(self) -> "AsyncIterator[OpenImage]":
+        """The image, so opened that a deflated file is inflated once, and not for each frame."""
+        async with spooled(self.content) as content:
+            yield replace(self, content=content)
 
 
 class Images:
@@ -92,6 +109,7 @@ class Images:
         self._blobs = blobs
         self._remembered: OrderedDict[str, tuple[OpenImage, int]] = OrderedDict()
         self._size = 0
+        self._opening: dict[str, asyncio.Future[OpenImage]] = {}
 
     async def open(self, file: InstanceFile) -> OpenImage:
         """Open an image; what it gives is shared and must not be changed.
@@ -104,7 +122,13 @@ class Images:
         if known is not None:
             self._remembered.move_to_end(file.blob_id)
             return known[0]
-        image = await self._read(file, stored_file(self._blobs, file))
+        opening = self._opening.get(file.blob_id)
+        if opening is None:
+            # Viewers ask for many frames at once: the first request reads for all of them.
+            opening = asyncio.ensure_future(self._read(file, stored_file(self._blobs, file)))
+            opening.add_done_callback(lambda _: self._opening.pop(file.blob_id))
+            self._opening[file.blob_id] = opening
+        image = await asyncio.shield(opening)
         self._remember(file.blob_id, image, file.pixel_data_offset or 0)
         return image
 

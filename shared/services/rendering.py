@@ -5,12 +5,11 @@ Videos and PDF documents are given as they are stored: any program shows them, t
 
 import asyncio
 from base64 import b64decode
-from collections.abc import AsyncIterator, Buffer, Iterator, Sequence
+from collections.abc import AsyncIterator, Buffer, Sequence
 from dataclasses import dataclass
 
 from shared.dicom.blob_names import metadata_blob
 from shared.dicom.json_model import Document, value
-from shared.dicom.pixels.image import StoredFrame
 from shared.dicom.pixels.render import GIF, JPEG, Rendering, render, render_thumbnail
 from shared.dicom.pixels.viewport import Viewport
 from shared.dicom.resource import ResourcePath
@@ -167,14 +166,22 @@ class Render:
         count = image.positions.count
         if not count or max(wish.frames or [1]) > count:
             raise NotFoundError("The specified frame cannot be found.")
-        if type_.name == GIF:
-            frames = wish.frames or range(1, count + 1)
-            return _only(await self._picture(instance, image, type_, frames, wish))
+        return self._pictures(instance, image, type_, wish)
 
-        async def load(frame: int) -> Rendered:
-            return await self._picture(instance, image, type_, [frame], wish)
+    async def _pictures(
+        self, instance: StoredInstance, image: OpenImage, type_: RenderedType, wish: Wish
+    ) -> AsyncIterator[Rendered]:
+        async with image.for_many_frames() as opened:
+            if type_.name == GIF:
+                frames = wish.frames or range(1, opened.positions.count + 1)
+                yield await self._picture(instance, opened, type_, frames, wish)
+                return
 
-        return read_ahead(_iterate(wish.frames or [1]), load, depth=AT_ONCE)
+            async def load(frame: int) -> Rendered:
+                return await self._picture(instance, opened, type_, [frame], wish)
+
+            async for one in read_ahead(_iterate(wish.frames or [1]), load, depth=AT_ONCE):
+                yield one
 
     async def _picture(
         self,
@@ -191,7 +198,7 @@ class Render:
             lambda: render(
                 image.data_set,
                 description,
-                _numbered(image, indexes, loop),
+                image.frames_for_thread(loop, indexes),
                 type_.name,
                 wish.rendering,
             )
@@ -266,13 +273,6 @@ def _unpadded(document: Document, length: int) -> int:
     """The length of an encapsulated document without the byte that makes it even."""
     told = value(document, _DOCUMENT_LENGTH)
     return told if isinstance(told, int) and told == length - 1 else length
-
-
-def _numbered(
-    image: OpenImage, indexes: Sequence[int], loop: asyncio.AbstractEventLoop
-) -> Iterator[tuple[int, StoredFrame]]:
-    for index in indexes:
-        yield index, asyncio.run_coroutine_threadsafe(image.frame(index), loop).result()
 
 
 async def _only(one: Rendered) -> AsyncIterator[Rendered]:

@@ -171,8 +171,7 @@ class Retrieve:
         if version == 1:
             _check_length(file, way.transfer_syntax_uid)
         image = await self._images.open(file)
-        load = partial(self._transcoded_frame, image, path, way.transfer_syntax_uid)
-        return Retrieval(way, read_ahead(_iterate(frames), load, depth=AT_ONCE))
+        return Retrieval(way, self._transcoded_frames(path, image, way, frames))
 
     async def _stored_frames(
         self,
@@ -184,11 +183,18 @@ class Retrieve:
         async for length, body in stored_frames(self._blobs, instance.file, positions, frames):
             yield Content(instance.path, syntax_uid, length, body)
 
-    async def _transcoded_frame(
-        self, image: OpenImage, path: ResourcePath, target: str, index: int
-    ) -> Content:
-        content = await self._transcoding.frame(image, index, target)
-        return Content(path, target, len(content), _each([content]))
+    async def _transcoded_frames(
+        self, path: ResourcePath, image: OpenImage, way: Representation, frames: Sequence[int]
+    ) -> AsyncIterator[Content]:
+        target = way.transfer_syntax_uid
+        async with image.for_many_frames() as opened:
+
+            async def load(index: int) -> Content:
+                content = await self._transcoding.frame(opened, index, target)
+                return Content(path, target, len(content), _each([content]))
+
+            async for content in read_ahead(_iterate(frames), load, depth=AT_ONCE):
+                yield content
 
     async def _contents(
         self,

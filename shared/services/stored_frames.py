@@ -1,11 +1,12 @@
 """Frames as they are stored, read by byte range."""
 
 from collections.abc import AsyncIterator, Buffer, Iterator, Sequence
+from contextlib import nullcontext
 
 from shared.dicom.frames import ByteRange, FramePositions, NativeFrames
 from shared.dicomweb.multipart import Chunk
 from shared.ports import BlobStore, InstanceFile
-from shared.services.stored_file import StoredFile, stored_file
+from shared.services.stored_file import StoredFile, spooled, stored_file
 
 _GROUP_BYTES = 4_194_304
 
@@ -15,17 +16,26 @@ async def stored_frames(
 ) -> AsyncIterator[tuple[int, AsyncIterator[Chunk]]]:
     """Each of the frames, counted from 0: its length in bytes, and its content."""
     content = stored_file(blobs, file)
-    for group in _groups(positions, frames):
-        if (large := _large_frame(positions, group)) is not None:
-            yield sum(piece.length for piece in large), _pieces(content, large)
-            continue
-        ranges = [positions.range_of(frame) for frame in group]
-        read = iter(await content.read([piece for frame in ranges for piece in frame]))
-        for frame, frame_ranges in zip(group, ranges, strict=True):
-            held = [next(read) for _ in frame_ranges]
-            if isinstance(positions, NativeFrames) and positions.frame_bits % 8:
-                held = [_bits(held[0], positions.bit_offset(frame), positions.frame_bits)]
-            yield sum(memoryview(piece).nbytes for piece in held), _each(held)
+    groups = list(_groups(positions, frames))
+    async with spooled(content) if len(groups) > 1 else nullcontext(content) as opened:
+        for group in groups:
+            async for frame in _group(opened, positions, group):
+                yield frame
+
+
+async def _group(
+    content: StoredFile, positions: FramePositions, group: Sequence[int]
+) -> AsyncIterator[tuple[int, AsyncIterator[Chunk]]]:
+    if (large := _large_frame(positions, group)) is not None:
+        yield sum(piece.length for piece in large), _pieces(content, large)
+        return
+    ranges = [positions.range_of(frame) for frame in group]
+    read = iter(await content.read([piece for frame in ranges for piece in frame]))
+    for frame, frame_ranges in zip(group, ranges, strict=True):
+        held = [next(read) for _ in frame_ranges]
+        if isinstance(positions, NativeFrames) and positions.frame_bits % 8:
+            held = [_bits(held[0], positions.bit_offset(frame), positions.frame_bits)]
+        yield sum(memoryview(piece).nbytes for piece in held), _each(held)
 
 
 def _groups(positions: FramePositions, frames: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -74,9 +74,10 @@ class Transcoding:
         async with self._images.open_whole(file) as image:
             if image.positions.count != image.description().number_of_frames:
                 raise NotAcceptableError("The instance has not as many frames as it declares.")
+            loop, indexes = asyncio.get_running_loop(), range(image.positions.count)
             steps = transcode_file(
                 image.data_set,
-                image.frames_for_thread(asyncio.get_running_loop()),
+                (frame for _, frame in image.frames_for_thread(loop, indexes)),
                 target,
                 pixel_data=image.pixel_data,
             )
