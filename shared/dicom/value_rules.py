@@ -52,7 +52,7 @@ def malformed_elements(document: Document) -> Iterator[MalformedElement]:
             if vr == "SQ":
                 pending += values
                 continue
-            bounds = _COUNTS.get(tag)
+            bounds = (_COUNTS if len(values) > 1 else _SEVERAL).get(tag)
             if bounds is not None and not bounds[0] <= len(values) <= bounds[1]:
                 yield MalformedElement(tag, element, *_miscounted(values, bounds))
                 continue
@@ -185,3 +185,5 @@ _COUNTS: dict[str, tuple[int, float]] = {
     if entry[1][0].isdigit() and entry[1] != "1-n"
 }
 """How many values an attribute may have, where that is bounded."""
+
+_SEVERAL = {tag: bounds for tag, bounds in _COUNTS.items() if bounds[0] > 1}
