@@ -1,11 +1,16 @@
 """Every method of the community's client library that test_dicomweb_client.py leaves out."""
 
+import inspect
 import io
+import re
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from requests import HTTPError
@@ -14,6 +19,8 @@ from tests.builders import image, part10
 from tests.e2e.server import Server
 
 pytestmark = pytest.mark.host
+
+_LOOKUP_TABLE = bytes(range(256)) * 64
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +208,99 @@ def test_what_it_looks_up_is_what_the_server_finds(
     assert [client.lookup_keyword(name) for name in found[0] if name == tag] == [
         "SeriesInstanceUID"
     ]
+
+
+@pytest.fixture(scope="module")
+def with_bulk_data(client: DICOMwebClient) -> Dataset:
+    dataset = _read(part10(image(EncapsulatedDocument=_LOOKUP_TABLE, frames=3)))
+    client.store_instances([dataset])
+    return dataset
+
+
+def _metadata(server: Server, dataset: Dataset) -> dict[str, Any]:
+    """Metadata as another client gets it.
+
+    This one names the host without the port in all but its streamed requests, so that the URLs in
+    what it gets lack the port too.
+    """
+    study, series, instance = _uids(dataset)
+    url = f"{server.v2}/studies/{study}/series/{series}/instances/{instance}/metadata"
+    [document] = httpx.get(url, trust_env=False).json()
+    return dict(document)
+
+
+def test_it_retrieves_bulk_data(
+    server: Server, client: DICOMwebClient, with_bulk_data: Dataset
+) -> None:
+    document = _metadata(server, with_bulk_data)
+    assert client.retrieve_bulkdata(document["00420011"]["BulkDataURI"]) == [_LOOKUP_TABLE]
+
+
+def test_it_iterates_over_bulk_data(
+    server: Server, client: DICOMwebClient, with_bulk_data: Dataset
+) -> None:
+    document = _metadata(server, with_bulk_data)
+    assert list(client.iter_bulkdata(document["00420011"]["BulkDataURI"])) == [_LOOKUP_TABLE]
+
+
+def test_it_retrieves_pixel_data_as_bulk_data(
+    server: Server, client: DICOMwebClient, stored: list[Dataset]
+) -> None:
+    document = _metadata(server, stored[0])
+    received = client.retrieve_bulkdata(document["7FE00010"]["BulkDataURI"])
+    assert b"".join(received) == stored[0].PixelData
+
+
+def test_it_retrieves_a_rendered_instance(client: DICOMwebClient, stored: list[Dataset]) -> None:
+    rendered = client.retrieve_instance_rendered(*_uids(stored[0]))
+    assert Image.open(io.BytesIO(rendered)).size == (16, 16)
+
+
+@pytest.mark.parametrize("format_", ["jpeg", "png", "gif"])
+def test_it_retrieves_a_rendered_frame(
+    client: DICOMwebClient, stored: list[Dataset], format_: str
+) -> None:
+    rendered = client.retrieve_instance_frames_rendered(
+        *_uids(stored[0]), [2], media_types=(f"image/{format_}",)
+    )
+    opened = Image.open(io.BytesIO(rendered))
+    assert opened.format == format_.upper()
+    assert opened.size == (16, 16)
+
+
+def test_it_retrieves_a_rendered_frame_as_it_comes(
+    client: DICOMwebClient, stored: list[Dataset]
+) -> None:
+    rendered = client.retrieve_instance_frames_rendered(*_uids(stored[0]), [3])
+    assert Image.open(io.BytesIO(rendered)).size == (16, 16)
+
+
+def test_it_retrieves_a_rendered_instance_of_a_quality(
+    client: DICOMwebClient, stored: list[Dataset]
+) -> None:
+    sizes = [
+        len(
+            client.retrieve_instance_rendered(
+                *_uids(stored[0]), media_types=("image/jpeg",), params={"quality": quality}
+            )
+        )
+        for quality in (5, 95)
+    ]
+    assert sizes[0] < sizes[1]
+
+
+def test_it_retrieves_a_rendered_series(client: DICOMwebClient, stored: list[Dataset]) -> None:
+    rendered = client.retrieve_series_rendered(*_uids(stored[0])[:2])
+    assert rendered
+
+
+def test_every_method_of_the_client_is_called() -> None:
+    methods = {
+        name for name, _ in inspect.getmembers(DICOMwebClient, callable) if not name.startswith("_")
+    }
+    texts = [
+        Path(__file__).with_name(name).read_text()
+        for name in ("test_dicomweb_client.py", Path(__file__).name)
+    ]
+    called = {name for text in texts for name in re.findall(r"client(?:_v2)?\.(\w+)\(", text)}
+    assert methods <= called

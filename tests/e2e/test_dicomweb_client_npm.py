@@ -1,6 +1,7 @@
 """The client library of the web viewers, under Node, with the headers that it sends by default."""
 
 import base64
+import io
 import json
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
@@ -19,6 +21,7 @@ from tests.e2e.wire import SOP_INSTANCE_UID
 pytestmark = pytest.mark.host
 
 _PACKAGE = Path(__file__).with_name("npm")
+_DOCUMENT = bytes(range(256)) * 64
 
 
 class Client:
@@ -79,6 +82,7 @@ def stored(call: Client) -> list[Dataset]:
             StudyInstanceUID=study,
             SeriesInstanceUID=series,
             InstanceNumber=number,
+            EncapsulatedDocument=_DOCUMENT,
         )
         for number in (1, 2, 3)
     ]
@@ -188,3 +192,38 @@ def test_it_retrieves_frames(call: Client, stored: list[Dataset]) -> None:
     size = len(pixels) // 3
     received = call("retrieveInstanceFrames", **uids(stored[0]), frameNumbers=[3, 1])
     assert received == [pixels[2 * size :], pixels[:size]]
+
+
+def test_it_retrieves_bulk_data(call: Client, stored: list[Dataset]) -> None:
+    [document] = call("retrieveInstanceMetadata", **uids(stored[0]))
+    uri = document["00420011"]["BulkDataURI"]
+    assert call("retrieveBulkData", BulkDataURI=uri) == [_DOCUMENT]
+
+
+def test_it_retrieves_pixel_data_as_bulk_data(call: Client, stored: list[Dataset]) -> None:
+    [document] = call("retrieveInstanceMetadata", **uids(stored[0]))
+    received = call("retrieveBulkData", BulkDataURI=document["7FE00010"]["BulkDataURI"])
+    assert b"".join(received) == stored[0].PixelData
+
+
+@pytest.mark.parametrize(
+    ("method", "frames"),
+    [
+        ("retrieveInstanceRendered", {}),
+        ("retrieveInstanceThumbnail", {}),
+        ("retrieveInstanceFramesRendered", {"frameNumbers": [2], "queryParams": {"quality": 90}}),
+        ("retrieveInstanceFramesThumbnail", {"frameNumbers": [2], "queryParams": {"quality": 90}}),
+    ],
+)
+def test_it_retrieves_a_picture(
+    call: Client, stored: list[Dataset], method: str, frames: dict[str, Any]
+) -> None:
+    [picture] = call(method, **uids(stored[0]), **frames)
+    opened = Image.open(io.BytesIO(picture))
+    assert opened.width == opened.height
+
+
+def test_it_retrieves_a_picture_of_a_media_type(call: Client, stored: list[Dataset]) -> None:
+    asked = [{"mediaType": "image/png"}]
+    [picture] = call("retrieveInstanceRendered", **uids(stored[0]), mediaTypes=asked)
+    assert Image.open(io.BytesIO(picture)).format == "PNG"

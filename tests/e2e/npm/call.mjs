@@ -6,6 +6,9 @@ import XMLHttpRequest from 'xhr2';
 // What the client finds in every browser.
 globalThis.XMLHttpRequest = XMLHttpRequest;
 
+// What the client tells of itself would come between the lines.
+console.debug = () => {};
+
 const client = new dicomweb.api.DICOMwebClient({ url: process.argv[2], verbose: false });
 
 function toBytes(key, value) {
