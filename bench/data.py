@@ -13,6 +13,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 ROWS = 512
 FRAME_BYTES = ROWS * ROWS * 2
+_LARGE_ROWS = 2048
 _PIXEL_DATA_OW = b"\xe0\x7f\x10\x00OW\x00\x00"
 
 
@@ -65,6 +66,14 @@ def multi_frame(frames: int, study: str) -> File:
     dataset.InstanceNumber = 1
     dataset.NumberOfFrames = frames
     return _file(dataset, frames=frames)
+
+
+def large_image(study: str) -> File:
+    """One image of a single frame of 2048 x 2048 pixels, 8 MiB, in a series of its own."""
+    dataset = _dataset(study, generate_uid())
+    dataset.InstanceNumber = 1
+    dataset.Rows = dataset.Columns = _LARGE_ROWS
+    return _file(dataset, frames=(_LARGE_ROWS // ROWS) ** 2)
 
 
 @dataclass(frozen=True, slots=True)

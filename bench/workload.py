@@ -4,7 +4,8 @@ A step is an async generator of metrics and their values. To measure something n
 and add it to STEPS where the data it needs has been stored.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import batched
@@ -12,7 +13,14 @@ from itertools import batched
 from pydicom.uid import generate_uid
 
 from bench.client import Client, RequestFailedError, Timing, timed
-from bench.data import File, StoreRequest, ct_series, multi_frame, patient_id
+from bench.data import (
+    File,
+    StoreRequest,
+    ct_series,
+    large_image,
+    multi_frame,
+    patient_id,
+)
 
 _MEGABYTE = 1e6
 _MOST_SECONDS = 2.0
@@ -20,6 +28,10 @@ _JSON = "application/dicom+json"
 _DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _FRAME = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
 _JPEG = "image/jpeg"
+_JPEG_2000 = 'multipart/related; type="image/jp2"; transfer-syntax=1.2.840.10008.1.2.4.90'
+_SEARCHES = 100
+_TRANSCODING_CLIENTS = 4
+_TRANSCODING_BEGINS_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +66,14 @@ class Study:
     uid: str
     slices: Sequence[File]
     multi_frame: File
+    large_image: File
 
     @classmethod
     def new(cls, size: Size) -> "Study":
         uid = generate_uid()
-        return cls(uid, ct_series(size.slices, uid), multi_frame(size.frames, uid))
+        return cls(
+            uid, ct_series(size.slices, uid), multi_frame(size.frames, uid), large_image(uid)
+        )
 
     @property
     def path(self) -> str:
@@ -108,6 +123,9 @@ _FRAME_OF_MANY = Metric("Retrieve, one frame of a multi-frame", "frames/s", aim=
 _RENDERED = Metric("Retrieve, rendered JPEG", "images/s")
 _SERIES_METADATA = Metric("Metadata of a series, warm", "requests/s", aim=10.0)
 _INSTANCE_METADATA = Metric("Metadata of an instance", "requests/s")
+_SEARCH_ALONE = Metric("Search, one client alone, p50", "ms", is_latency=True)
+_SEARCH_BUSY = Metric("Search while 4 clients transcode, p50", "ms", is_latency=True)
+_SEARCH_SLOWDOWN = Metric("Search while transcoding / alone (at most 5)", "times", is_latency=True)
 
 
 def _search(name: str) -> Metric:
@@ -191,6 +209,31 @@ async def retrieve_frames_of_many(visit: Visit) -> AsyncIterator[tuple[Metric, f
     yield _FRAME_OF_MANY, (await visit.get_all(paths, _FRAME)).rate
 
 
+async def search_while_transcoding(visit: Visit) -> AsyncIterator[tuple[Metric, float]]:
+    """A small search by one client, first alone, then while others have large frames transcoded."""
+    study = visit.study
+    await visit.store([study.large_image])
+    search = partial(visit.get, f"/studies?PatientID={patient_id(study.uid)}", _JSON)
+    transcode = partial(visit.get, f"{study.large_image.path}/frames/1", _JPEG_2000)
+    await transcode()
+    alone = (await timed([search] * _SEARCHES, clients=1)).percentile_ms(50)
+    async with asyncio.TaskGroup() as group:
+        ending = asyncio.Event()
+        for _ in range(_TRANSCODING_CLIENTS):
+            group.create_task(_repeat(transcode, ending))
+        await asyncio.sleep(_TRANSCODING_BEGINS_SECONDS)
+        busy = (await timed([search] * _SEARCHES, clients=1)).percentile_ms(50)
+        ending.set()
+    yield _SEARCH_ALONE, alone
+    yield _SEARCH_BUSY, busy
+    yield _SEARCH_SLOWDOWN, busy / alone
+
+
+async def _repeat(job: Callable[[], Awaitable[None]], ending: asyncio.Event) -> None:
+    while not ending.is_set():
+        await job()
+
+
 STEPS: tuple[Step, ...] = (
     store_one_by_one,
     store_in_tens,
@@ -203,4 +246,5 @@ STEPS: tuple[Step, ...] = (
     search,
     store_multi_frame,
     retrieve_frames_of_many,
+    search_while_transcoding,
 )
