@@ -9,11 +9,13 @@ their own blobs. So a series that grows one instance at a time costs work in pro
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncIterator, Buffer
+from collections.abc import AsyncIterator, Buffer, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from shared.dicom.blob_names import metadata_blob, series_document_blob
+from shared.dicom.uid import Uid
 from shared.errors import BlobExistsError, BlobNotFoundError
 from shared.ports import BlobStore, Index, SeriesState, StoredInstance
 from shared.services.metadata_file import document_of
@@ -27,6 +29,17 @@ _GZIP = 31
 _BLOCK_BYTES = 1_048_576
 _LEVEL = 5
 _SOP_INSTANCE_UID = re.compile(rb'"00080018":\{"vr":"UI","Value":\["([0-9.]+)')
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What a series holds: of the newest document the instances of these UIDs, and what follows.
+
+    `kept` is None where the whole document is kept.
+    """
+
+    kept: frozenset[Uid] | None
+    added: Sequence[StoredInstance]
 
 
 class SeriesDocuments:
@@ -49,13 +62,18 @@ class SeriesDocuments:
         self._quiet = quiet
 
     async def lines(self, series: SeriesState) -> AsyncIterator[bytes]:
-        """The data sets of a series as JSON, in blocks of whole lines that end in a line feed."""
-        added = await self._added(series)
-        if self._is_due(series, len(added)):
-            await self._make(series, added)
+        """The data sets of a series as JSON, in blocks of whole lines that end in a line feed.
+
+        They are those of the state that is given or of a later one: what was replaced since is not
+        there any more.
+        """
+        contents = await self._contents(series)
+        is_newer = any(member.watermark > series.revision for member in contents.added)
+        if not is_newer and self._is_due(series, len(contents.added)):
+            await self._make(series, contents)
             lines = self._stored_lines(series.key, series.revision)
         else:
-            lines = self._current_lines(series, added)
+            lines = self._current_lines(series, contents)
         async for block in lines:
             yield block
 
@@ -66,29 +84,34 @@ class SeriesDocuments:
             return True
         return datetime.now(UTC) - series.changed_at >= self._quiet
 
-    async def _added(self, series: SeriesState) -> list[StoredInstance]:
-        members = await self._index.series_members(series, series.document_revision or 0)
-        return [member for member in members if member.watermark <= series.revision]
+    async def _contents(self, series: SeriesState) -> _Contents:
+        revision = series.document_revision or 0
+        added = await self._index.series_members(series, revision)
+        if not revision or series.document_count + len(added) == series.instance_count:
+            return _Contents(None, added)
+        kept = await self._index.series_member_uids(series, revision)
+        # Read after those, so that what is replaced in between is seen twice rather than never.
+        added = await self._index.series_members(series, revision)
+        return _Contents(frozenset(kept).difference(item.path.instance for item in added), added)
 
-    async def _make(self, series: SeriesState, added: list[StoredInstance]) -> None:
+    async def _make(self, series: SeriesState, contents: _Contents) -> None:
         name = series_document_blob(series.key, series.revision)
         with suppress(BlobExistsError):  # Another worker made the very same document.
-            await self._blobs.put_stream(name, compressed(self._current_lines(series, added)))
+            await self._blobs.put_stream(name, compressed(self._current_lines(series, contents)))
         await self._index.record_series_document(
             series, series.revision, series.instance_count, datetime.now(UTC) + self._grace
         )
 
     async def _current_lines(
-        self, series: SeriesState, added: list[StoredInstance]
+        self, series: SeriesState, contents: _Contents
     ) -> AsyncIterator[bytes]:
         if series.document_revision is not None:
             lines = self._stored_lines(series.key, series.document_revision)
-            if series.document_count + len(added) != series.instance_count:
-                uids = await self._index.series_member_uids(series, series.document_revision)
-                lines = _only(lines, frozenset(uid.encode() for uid in uids))
+            if contents.kept is not None:
+                lines = _only(lines, frozenset(uid.encode() for uid in contents.kept))
             async for block in lines:
                 yield block
-        read = read_ahead(_each(added), self._line, depth=_READS_AT_ONCE)
+        read = read_ahead(_each(contents.added), self._line, depth=_READS_AT_ONCE)
         async for instance, line in read:
             if line is not None:
                 yield line
@@ -149,6 +172,6 @@ def _uid(line: bytes) -> bytes:
     return b"" if found is None else found[1]
 
 
-async def _each(instances: list[StoredInstance]) -> AsyncIterator[StoredInstance]:
+async def _each(instances: Sequence[StoredInstance]) -> AsyncIterator[StoredInstance]:
     for instance in instances:
         yield instance

@@ -71,6 +71,11 @@ class Series:
         await store(self._services, self._partition, files)
         return [replace(self.path, instance=Uid(uid)) for uid in uids]
 
+    async def replace(self, path: ResourcePath) -> None:
+        content = TEMPLATE.replace(b"2.25.1000", str(path.instance).encode())
+        changed = content.replace(b"Chest", b"Other")
+        await store(self._services, self._partition, [changed], replaces=True)
+
     async def delete(self, path: ResourcePath) -> None:
         await self._services.delete.delete(self._partition, path)
 
@@ -78,10 +83,10 @@ class Series:
         (state,) = await self._services.index.series(self._partition, self.path)
         return state
 
-    async def uids(self) -> list[str]:
+    async def uids(self, state: SeriesState | None = None) -> list[str]:
         """The instances of the document, each data set whole."""
         self.blobs.read.clear()
-        blocks = [block async for block in self.documents.lines(await self.state())]
+        blocks = [block async for block in self.documents.lines(state or await self.state())]
         assert all(block.endswith(b"\n") for block in blocks)
         documents = [orjson.loads(line) for line in b"".join(blocks).splitlines()]
         return [document["00080018"]["Value"][0] for document in documents]
@@ -196,6 +201,28 @@ async def test_an_instance_stored_again_stands_in_the_document_once(
     await store(services, partition, [part10(source)])
 
     assert await quiet.uids() == [other.instance, source.SOPInstanceUID]
+
+
+@pytest.mark.parametrize("number", [0, 3])
+@pytest.mark.parametrize("is_quiet", [False, True])
+async def test_an_instance_that_is_replaced_while_it_is_read_is_neither_lost_nor_doubled(
+    services: Services, partition: Partition, number: int, *, is_quiet: bool
+) -> None:
+    paths = await (quiet := Series(services, partition, quiet=timedelta(0))).add(2)
+    await quiet.uids()
+    series = quiet if is_quiet else Series(services, partition)
+    paths += await quiet.add(2)
+    state = await quiet.state()
+
+    await quiet.replace(paths[number])
+    await quiet.add(1)
+
+    expected = [str(path.instance) for path in paths]
+    found = await series.uids(state)
+    assert sorted(set(found) - {"2.25.1004"}) == expected
+    assert len(found) == len(set(found))
+    for _ in range(2):
+        assert sorted(await series.uids()) == [*expected, "2.25.1004"]
 
 
 async def test_what_is_deleted_and_removed_while_it_is_read_is_left_out(
