@@ -65,7 +65,7 @@ async def retrieve_value(request: Request, services: Services) -> Response:
     if is_multipart:
         part = BulkPart(f"{path}/bulkdata/{reference}", OCTET_STREAM, value.stream())
         writer = MultipartWriter()
-        body = writer.write(_located(request.base_url, part, _no_more()))
+        body = writer.write(_located(request.base_url, part))
         return Response(media_type=writer.content_type(OCTET_STREAM), body=body, headers=headers)
     wanted = None
     if request.headers.get("if-range") in (None, etag):
@@ -83,16 +83,14 @@ async def retrieve_value(request: Request, services: Services) -> Response:
     )
 
 
-async def _located(root: str, first: BulkPart, others: AsyncIterator[BulkPart]) -> _Parts:
+async def _located(
+    root: str, first: BulkPart, others: AsyncIterator[BulkPart] | None = None
+) -> _Parts:
     yield _headers(root, first), first.body
-    async for part in others:
-        yield _headers(root, part), part.body
+    if others is not None:
+        async for part in others:
+            yield _headers(root, part), part.body
 
 
 def _headers(root: str, part: BulkPart) -> Mapping[str, str]:
     return {"Content-Type": part.media_type, "Content-Location": f"{root}/{part.location}"}
-
-
-async def _no_more() -> AsyncIterator[BulkPart]:
-    for _ in ():
-        yield _

@@ -232,3 +232,24 @@ async def test_references_lead_through_a_trusted_proxy_and_a_partition(tmp_path:
         assert answer.headers["content-location"] == location
         answer = await client.send("GET", f"{url}/metadata", headers=seen)
         assert location in references(answer.json()[0])
+
+
+async def test_pixel_data_whose_frames_cannot_be_told_apart_has_no_parts(client: Client) -> None:
+    source = image(frames=3)
+    source.PixelData = encapsulate([bytes(3000)] * 2, has_bot=False)
+    source["PixelData"].VR = "OB"
+    source["PixelData"].is_undefined_length = True
+    await client.store("/v2", [part10(source, RLELossless)])
+    url = instance_url(source)
+    assert (await client.get(f"{url}/bulkdata/7FE00010")).status_code == 406
+    assert (await client.get(f"{url}/bulkdata")).status_code == 404
+
+
+async def test_a_value_that_ends_within_a_number_is_turned_around_up_to_there(
+    client: Client,
+) -> None:
+    source = dataset()
+    source.PointCoordinatesData = b"\1\2\3\4" * 2000 + b"\5\6"
+    await client.store("/v2", [part10(source, ExplicitVRBigEndian)])
+    answer = await client.get(f"{instance_url(source)}/bulkdata/00660016")
+    assert answer.content == b"\4\3\2\1" * 2000 + b"\5\6"
