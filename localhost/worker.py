@@ -15,6 +15,7 @@ from localhost.channel import Channel
 from localhost.front import Front
 from localhost.messages import Done, Invocation, Loaded, Serve, Serving, Start
 from localhost.ports import shared_port
+from localhost.protocol import BoundedProtocol
 
 _GRACE_SECONDS = 25
 
@@ -61,7 +62,7 @@ def _config(app: App, start: Start) -> uvicorn.Config:
     return uvicorn.Config(
         Front(app, start.route_prefix, start.body_limit_bytes),
         loop="none",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -149,3 +149,28 @@ def test_nothing_is_kept_of_requests_that_were_answered(host: Server) -> None:
         entries[answer["pid"]] = answer["entries"]
     assert set(entries) == set(host.worker_pids())
     assert set(entries.values()) == {1}, "the one is the request that asks"
+
+
+def _send_endless_head(connection: socket.socket, line: bytes) -> int:
+    """Send lines until the server has had enough; gives how many bytes it took."""
+    sent = 0
+    try:
+        while sent < 50 * _MEBIBYTE:
+            connection.sendall(line)
+            sent += len(line)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    return sent
+
+
+@pytest.mark.parametrize("line", [b"X: " + b"y" * 60_000 + b"\r\n", b"z" * 60_000])
+def test_headers_that_never_end_are_cut_off(host: Server, http: httpx.Client, line: bytes) -> None:
+    with closing(socket.create_connection(("127.0.0.1", host.port), timeout=10)) as connection:
+        connection.sendall(b"GET /hello/x HTTP/1.1\r\nHost: a\r\nA: ")
+        assert _send_endless_head(connection, line) < 20 * _MEBIBYTE
+    assert http.get("/hello/x").status_code == 200
+
+
+def test_long_headers_and_queries_are_taken(http: httpx.Client) -> None:
+    answer = http.get("/hello/x?q=" + "1" * 40_000, headers={"X-Long": "y" * 40_000})
+    assert answer.status_code == 200
