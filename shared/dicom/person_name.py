@@ -3,6 +3,9 @@
 import re
 import unicodedata
 
+# Marks that make another letter: nukta, the voice of kana, virama. All other marks are accents.
+_CLASSES_OF_LETTERS = frozenset({7, 8, 9})
+
 _BETWEEN_WORDS = re.compile(r"[\s^=\\.,;-]+")
 
 
@@ -12,9 +15,12 @@ def fold(text: str) -> str:
     Scripts stay apart: a Cyrillic or Han name never folds onto a Latin one.
     """
     decomposed = unicodedata.normalize("NFKD", text.strip(" \0").casefold())
-    return unicodedata.normalize(
-        "NFC", "".join(char for char in decomposed if not unicodedata.combining(char))
-    )
+    return unicodedata.normalize("NFC", "".join(filter(_is_no_accent, decomposed)))
+
+
+def _is_no_accent(char: str) -> bool:
+    combining = unicodedata.combining(char)
+    return not combining or combining in _CLASSES_OF_LETTERS
 
 
 def fold_case(text: str) -> str:
