@@ -245,20 +245,31 @@ class Match:
         computed: The computed attributes of the result's level and of the levels above
             (shared.dicom.searchable.COMPUTED), without those that depend on the request.
         newest_blob_id: Blob of the newest instance below the result, for what rows do not keep.
+        transfer_syntax_uid: In which the result is stored, if it is an instance.
+        has_pixels: Whether it is an instance with pixel data.
     """
 
     path: ResourcePath
     attributes: Document
     computed: Document
     newest_blob_id: str
+    transfer_syntax_uid: str | None = None
+    has_pixels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """A page of results; `remaining` counts those after it, None when it was not counted."""
+    """A page of results.
+
+    Attributes:
+        results: The first results of the page, all of them unless it is a large one.
+        remaining: How many come after the page, None when they were not counted.
+        keys: The index's own keys of the other results of the page, to be read as they are needed.
+    """
 
     results: Sequence[Match]
     remaining: int | None = None
+    keys: Sequence[int] = ()
 
 
 class Index(Protocol):
@@ -335,7 +346,14 @@ class Index(Protocol):
     # Search
 
     async def search(self, partition: Partition, query: SearchQuery) -> Matches:
-        """The results of a query, newest first."""
+        """The results of a query, newest first.
+
+        Raises:
+            StoreUnavailableError: Also when it would take too long.
+        """
+
+    async def matches(self, level: Level, keys: Sequence[int]) -> Sequence[Match]:
+        """The results of keys that a search gave, without those that are gone since."""
 
     # Change feed
 

@@ -86,7 +86,9 @@ class Settings:
         store_max_request_bytes: Largest Store request; by default just below the host's limit.
         store_max_parts: Most parts in one Store request.
         bulk_data_threshold_bytes: Bulk values above this are left out of metadata by reference.
-        search_max_limit_v2: Most results of one v2 search; v1 has the reference's 200.
+        search_max_limit_v2: Most studies or series of one v2 search; v1 has the reference's 200.
+        search_max_limit_instances_v2: Most instances of one v2 search.
+        search_timeout_seconds: How long a search may take in the index.
         empty_search_status_v2: 204, or 200 with an empty array, for a v2 search without a match.
         deleted_blob_grace_seconds: How long blobs of deleted instances stay.
         series_document_grace_seconds: How long superseded series documents stay for slow readers.
@@ -104,6 +106,8 @@ class Settings:
     store_max_parts: int = 10_000
     bulk_data_threshold_bytes: int = 4096
     search_max_limit_v2: int = 5000
+    search_max_limit_instances_v2: int = 50_000
+    search_timeout_seconds: timedelta = timedelta(seconds=10)
     empty_search_status_v2: EmptySearchStatus = EmptySearchStatus.NO_CONTENT
     deleted_blob_grace_seconds: timedelta = timedelta(days=3)
     series_document_grace_seconds: timedelta = timedelta(minutes=15)

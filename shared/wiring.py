@@ -88,7 +88,11 @@ def build(settings: Settings) -> Services:
     """Make the services of the embedded mode; the schema must be up to date."""
     folder = settings.data_directory
     blobs = ObstoreBlobs.in_folder(folder, sync=settings.embedded_sync)
-    index = SqlIndex(index_url(folder), sync=settings.embedded_sync)
+    index = SqlIndex(
+        index_url(folder),
+        sync=settings.embedded_sync,
+        search_timeout=settings.search_timeout_seconds,
+    )
     state = SqlStateTable(index)
     writer = InstanceWriter(blobs, bulk_data_threshold_bytes=settings.bulk_data_threshold_bytes)
     documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)

@@ -125,6 +125,7 @@ def _tags(*keywords: str) -> frozenset[str]:
 MODALITIES_IN_STUDY = tag_of("ModalitiesInStudy")
 INSTANCE_AVAILABILITY = tag_of("InstanceAvailability")
 RETRIEVE_URL = tag_of("RetrieveURL")
+AVAILABLE_TRANSFER_SYNTAX_UID = tag_of("AvailableTransferSyntaxUID")
 NUMBER_OF_STUDY_RELATED_SERIES = tag_of("NumberOfStudyRelatedSeries")
 NUMBER_OF_STUDY_RELATED_INSTANCES = tag_of("NumberOfStudyRelatedInstances")
 NUMBER_OF_SERIES_RELATED_INSTANCES = tag_of("NumberOfSeriesRelatedInstances")
@@ -183,7 +184,8 @@ V2_DEFAULTS: dict[Level, frozenset[str]] = {
     | _tags(
         "SeriesNumber", "ManufacturerModelName", "RetrieveURL", "NumberOfSeriesRelatedInstances"
     ),
-    Level.INSTANCE: V1_DEFAULTS[Level.INSTANCE] | _tags("RetrieveURL"),
+    Level.INSTANCE: V1_DEFAULTS[Level.INSTANCE]
+    | _tags("RetrieveURL", "AvailableTransferSyntaxUID"),
 }
 
 ALL_FIELDS: dict[Level, frozenset[str]] = {
@@ -212,12 +214,13 @@ COMPUTED = frozenset(
         MODALITIES_IN_STUDY,
         INSTANCE_AVAILABILITY,
         RETRIEVE_URL,
+        AVAILABLE_TRANSFER_SYNTAX_UID,
         NUMBER_OF_STUDY_RELATED_SERIES,
         NUMBER_OF_STUDY_RELATED_INSTANCES,
         NUMBER_OF_SERIES_RELATED_INSTANCES,
     }
 )
-"""Attributes that the index computes; what a sender wrote there is never shown."""
+"""Attributes that are computed; what a sender wrote there is never shown."""
 
 INDEXED: dict[Level, frozenset[str]] = {
     level: (

@@ -31,6 +31,7 @@ _MAX_OFFSET = 1 << 31
 _MAX_CONDITIONS = 100
 _MAX_NAME_LENGTH = 256
 _MAX_VALUE_LENGTH = 4096
+_MAX_WARNINGS = 16
 
 _STUDY_INSTANCE_UID = tag_of("StudyInstanceUID")
 _SERIES_INSTANCE_UID = tag_of("SeriesInstanceUID")
@@ -143,6 +144,13 @@ class _Reading:
             case _:
                 self._take_attribute(name, text)
 
+    def _warn(self, sentence: str) -> None:
+        """Note what is ignored; a header has no room for very much of that."""
+        if len(self.warnings) < _MAX_WARNINGS:
+            self.warnings.append(sentence)
+        elif len(self.warnings) == _MAX_WARNINGS:
+            self.warnings.append("More was ignored")
+
     def _limit(self, text: str) -> int:
         if self.version == 1:
             return _bounded(text, "Limit", 1, self.max_limit)
@@ -159,7 +167,7 @@ class _Reading:
             elif self.version == 1:
                 raise InvalidQueryError(f"Invalid query: unknown attribute '{echo(item)}'.")
             elif item:
-                self.warnings.append(f"includefield {echo(item)} is unknown and was ignored")
+                self._warn(f"includefield {echo(item)} is unknown and was ignored")
         if self.version == 1 and self._wants_all and self._included:
             raise InvalidQueryError("Invalid query: 'all' cannot be combined with other fields.")
 
@@ -168,7 +176,7 @@ class _Reading:
         if attribute is None:
             return
         if attribute in self.seen and attribute is _MODALITIES_IN_STUDY and self.version > 1:
-            self.warnings.append(f"{echo(name)} was given under another name and was ignored")
+            self._warn(f"{echo(name)} was given under another name and was ignored")
             return
         if attribute in self.seen:
             raise InvalidQueryError(f"Invalid query: '{echo(name)}' is given more than once.")
@@ -189,7 +197,7 @@ class _Reading:
                 "an attribute keyword, check the casing as they are case-sensitive."
             )
         if _tag_path(name) is not None:
-            self.warnings.append(f"{echo(name)} cannot be matched here and was ignored")
+            self._warn(f"{echo(name)} cannot be matched here and was ignored")
         return None
 
     def _known(self, name: str) -> SearchAttribute | None:

@@ -1,25 +1,45 @@
 """Search: find studies, series and instances (PS3.18 10.6, 2025b)."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import batched
 
 from shared.dicom.blob_names import metadata_blob
-from shared.dicom.json_model import Document
-from shared.dicom.searchable import COMPUTED, INDEXED, RETRIEVE_URL
+from shared.dicom.json_model import Document, value
+from shared.dicom.searchable import (
+    AVAILABLE_TRANSFER_SYNTAX_UID,
+    COMPUTED,
+    INDEXED,
+    RETRIEVE_URL,
+    tag_of,
+)
+from shared.dicom.value_representation import element
 from shared.dicomweb.query import SearchQuery
 from shared.errors import BlobNotFoundError
 from shared.ports import BlobStore, Index, Match, Partition
+from shared.services.available_syntaxes import available_syntaxes
 from shared.services.metadata_file import unpack
+from shared.services.read_ahead import read_ahead
 
 _ALL_INDEXED = frozenset().union(*INDEXED.values()) | COMPUTED
+_BITS_ALLOCATED = tag_of("BitsAllocated")
+_KEYS_AT_ONCE = 1000
+_BLOBS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """A page of data sets; `remaining` counts the results after it, None when it is not known."""
+    """A page of data sets.
+
+    Attributes:
+        documents: The first ones of the page, all of them unless it is a large one.
+        remaining: How many results come after the page, None when it is not known.
+        others: The rest of a large page, read as it is taken.
+    """
 
     documents: Sequence[Document]
     remaining: int | None
+    others: AsyncIterator[Sequence[Document]]
 
 
 class Search:
@@ -34,19 +54,58 @@ class Search:
     ) -> SearchAnswer:
         """The results of a query, newest first, with the attributes it asks for."""
         matches = await self._index.search(partition, query)
-        fields = query.return_tags
-        documents = [await self._document(match, fields, base_url) for match in matches.results]
-        return SearchAnswer(documents, matches.remaining)
+        documents = await self._documents(matches.results, query, base_url)
+        return SearchAnswer(
+            documents, matches.remaining, self._others(matches.keys, query, base_url)
+        )
 
-    async def _document(self, match: Match, fields: frozenset[str], base_url: str) -> Document:
-        available = {**match.attributes, **match.computed}
-        available[RETRIEVE_URL] = {"vr": "UR", "Value": [f"{base_url}/{match.path}"]}
-        if not fields <= _ALL_INDEXED:
-            available = {**await self._metadata(match), **available}
-        return {tag: available[tag] for tag in sorted(fields) if tag in available}
+    async def _others(
+        self, keys: Sequence[int], query: SearchQuery, base_url: str
+    ) -> AsyncIterator[Sequence[Document]]:
+        for some in batched(keys, _KEYS_AT_ONCE, strict=False):
+            yield await self._documents(
+                await self._index.matches(query.level, some), query, base_url
+            )
 
-    async def _metadata(self, match: Match) -> Document:
+    async def _documents(
+        self, matches: Sequence[Match], query: SearchQuery, base_url: str
+    ) -> Sequence[Document]:
+        fields = sorted(query.return_tags)
+        if query.return_tags <= _ALL_INDEXED:
+            return [_chosen(_available(match, base_url), fields) for match in matches]
+        loaded = read_ahead(_each(matches), self._metadata, depth=_BLOBS_AT_ONCE)
+        return [
+            _chosen({**metadata, **_available(match, base_url)}, fields)
+            async for match, metadata in loaded
+        ]
+
+    async def _metadata(self, match: Match) -> tuple[Match, Document]:
         try:
-            return unpack(await self._blobs.get(metadata_blob(match.newest_blob_id))).document
+            content = await self._blobs.get(metadata_blob(match.newest_blob_id))
         except BlobNotFoundError:
-            return {}  # Deleted, and cleaned up, since the row was read.
+            return match, {}  # Deleted, and cleaned up, since the row was read.
+        metadata = unpack(content).document
+        return match, {tag: found for tag, found in metadata.items() if tag not in COMPUTED}
+
+
+async def _each(matches: Sequence[Match]) -> AsyncIterator[Match]:
+    for match in matches:
+        yield match
+
+
+def _available(match: Match, base_url: str) -> Document:
+    """What is known of a result without opening a blob."""
+    available = {**match.attributes, **match.computed}
+    available[RETRIEVE_URL] = {"vr": "UR", "Value": [f"{base_url}/{match.path}"]}
+    if match.transfer_syntax_uid is not None:
+        syntaxes = available_syntaxes(
+            match.transfer_syntax_uid,
+            has_pixels=match.has_pixels,
+            bits_allocated=value(match.attributes, _BITS_ALLOCATED),
+        )
+        available[AVAILABLE_TRANSFER_SYNTAX_UID] = element("UI", list(syntaxes))
+    return available
+
+
+def _chosen(available: Document, fields: Sequence[str]) -> Document:
+    return {tag: available[tag] for tag in fields if tag in available}

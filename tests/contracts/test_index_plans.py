@@ -8,7 +8,7 @@ from sqlalchemy import Connection, event
 
 from shared.adapters.sql_index.changes import has_deletion
 from shared.adapters.sql_index.commit import FIND
-from shared.adapters.sql_index.search import search
+from shared.adapters.sql_index.search import matches_of, search
 from shared.adapters.sql_index.sqlite import reader_engine
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.searchable import SEARCH_ATTRIBUTES, Kind, SearchAttribute
@@ -121,6 +121,13 @@ def test_a_search_without_conditions_reads_in_the_order_of_results(
     assert f"SEARCH {table} USING COVERING INDEX ix_{table}_partition (partition_key=?)" in plan
     assert _scans(plan) == []
     assert [step for step in plan if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR ORDER BY"]
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_results_of_keys_are_looked_up_by_them(connection: Connection, level: Level) -> None:
+    plan = _steps(connection, lambda: matches_of(connection, level, [1, 2, 3]))
+    assert f"SEARCH {level.name.lower()} USING INTEGER PRIMARY KEY (rowid=?)" in plan
+    assert _scans(plan) == []
 
 
 @pytest.mark.parametrize("level", [Level.SERIES, Level.INSTANCE])

@@ -451,6 +451,19 @@ async def test_pages_follow_each_other_and_tell_what_remains(
     assert await _search(index, partition, limit=2, offset=9) == Matches([], 0)
 
 
+async def test_a_large_page_is_read_bit_by_bit(index: Index, partition: Partition) -> None:
+    many = [new_instance(path(1, 1, number)) for number in range(1, 1203)]
+    await index.commit(partition, many)
+
+    page = await _search(index, partition, Level.INSTANCE, limit=1201, offset=1)
+    assert (len(page.results), len(page.keys), page.remaining) == (1000, 201, 0)
+    await index.delete(partition, path(1, 1, 3), NOW)
+    rest = await index.matches(Level.INSTANCE, page.keys)
+
+    found = [match.path for match in (*page.results, *rest)]
+    assert found == [path(1, 1, number) for number in range(1201, 0, -1) if number != 3]
+
+
 async def test_very_many_remaining_results_are_not_counted(
     index: Index, partition: Partition
 ) -> None:

@@ -1,7 +1,9 @@
 """The index over SQL: each method of the port is one job of the database."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
 
 from shared.adapters.sql_index import (
     changes,
@@ -15,8 +17,9 @@ from shared.adapters.sql_index.database import Database, check_schema
 from shared.adapters.sql_index.delete import delete_at
 from shared.adapters.sql_index.errors import OutcomeUnknownError
 from shared.adapters.sql_index.replace import commit_again, replace_all
-from shared.adapters.sql_index.search import search
-from shared.dicom.resource import ResourcePath
+from shared.adapters.sql_index.search import matches_of, search
+from shared.adapters.sql_index.sqlite import time_limit
+from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
 from shared.dicomweb.query import SearchQuery
 from shared.ports import (
@@ -24,6 +27,7 @@ from shared.ports import (
     CommitOutcome,
     DeletedBlobs,
     Index,
+    Match,
     Matches,
     NewInstance,
     Partition,
@@ -32,18 +36,24 @@ from shared.ports import (
     Version,
 )
 
+SEARCH_TIMEOUT = timedelta(seconds=10)
+
 
 class SqlIndex(Index):
     """The index in a relational database, which other small state may share."""
 
-    def __init__(self, url: str, *, sync: bool = True) -> None:
+    def __init__(
+        self, url: str, *, sync: bool = True, search_timeout: timedelta = SEARCH_TIMEOUT
+    ) -> None:
         """Prepare to use a database that has been migrated.
 
         Args:
             url: As SQLAlchemy reads it.
             sync: Whether what is committed must survive a crash of the machine.
+            search_timeout: After which a search is given up.
         """
         self.database = Database(url, sync=sync)
+        self._search_seconds = search_timeout.total_seconds()
 
     async def find_partition(self, name: str) -> Partition | None:
         """See Index."""
@@ -140,7 +150,15 @@ class SqlIndex(Index):
 
     async def search(self, partition: Partition, query: SearchQuery) -> Matches:
         """See Index."""
-        return await self.database.read(lambda c: search(c, partition.key, query))
+        return await self.database.read(lambda c: self._search(c, partition.key, query))
+
+    def _search(self, connection: Connection, partition_key: int, query: SearchQuery) -> Matches:
+        with time_limit(connection, self._search_seconds):
+            return search(connection, partition_key, query)
+
+    async def matches(self, level: Level, keys: Sequence[int]) -> Sequence[Match]:
+        """See Index."""
+        return await self.database.read(lambda c: matches_of(c, level, keys))
 
     async def number_changes(self) -> int:
         """See Index."""

@@ -1,9 +1,9 @@
 """Search: first the keys of one page of results, newest first, then the rows of that page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, count
+from itertools import batched, chain, count
 from typing import Any
 
 import orjson
@@ -35,6 +35,9 @@ from shared.ports import Match, Matches
 _COUNTED = 10_001
 """So many results are counted, and no more."""
 
+_AT_ONCE = 1000
+"""So many results are read at once."""
+
 _SHAPES = 256
 """Of so many kinds of search the statements are kept."""
 
@@ -63,6 +66,7 @@ class Statements:
     """The statements of every search of one shape."""
 
     page: _Select
+    keys: _Select
     count: _Select
 
 
@@ -71,16 +75,37 @@ def search(connection: Connection, partition_key: int, query: SearchQuery) -> Ma
     shape, values = taken_apart(query)
     statements = statements_for(shape)
     parameters = {"partition_key": partition_key, **values}
-    rows = connection.execute(statements.page, parameters).all()
-    documents = _Documents()
-    results = [_match(query.level, row, documents) for row in rows[: query.limit]]
-    if len(rows) <= query.limit:
-        return Matches(results, 0)
+    keys: Sequence[int] = ()
+    if query.limit <= _AT_ONCE:
+        rows = connection.execute(statements.page, parameters).all()
+        results = _matches(query.level, rows[: query.limit])
+        has_more = len(rows) > query.limit
+    else:
+        keys = connection.execute(statements.keys, parameters).scalars().all()
+        has_more = len(keys) > query.limit
+        results = matches_of(connection, query.level, keys[:_AT_ONCE])
+        keys = keys[_AT_ONCE : query.limit]
+    if not has_more:
+        return Matches(results, 0, keys)
     given = query.offset + query.limit
     if given >= _COUNTED:
-        return Matches(results, None)
+        return Matches(results, None, keys)
     total = connection.execute(statements.count, parameters).scalar_one()
-    return Matches(results, None if total == _COUNTED else total - given)
+    return Matches(results, None if total == _COUNTED else total - given, keys)
+
+
+def matches_of(connection: Connection, level: Level, keys: Sequence[int]) -> list[Match]:
+    """The results of these keys that are still there, newest first."""
+    return [
+        match
+        for some in batched(keys, _AT_ONCE, strict=False)
+        for match in _matches(level, connection.execute(_OF_KEYS[level], {"keys": some}))
+    ]
+
+
+def _matches(level: Level, rows: Iterable[_Row]) -> list[Match]:
+    documents = _Documents()
+    return [_match(level, row, documents) for row in rows]
 
 
 def taken_apart(query: SearchQuery) -> tuple[Shape, dict[str, Any]]:
@@ -99,7 +124,9 @@ def statements_for(shape: Shape) -> Statements:
     """The statements for a shape; to build them costs more than most searches."""
     keys = _matching_keys(shape)
     counted = select(func.count()).select_from(keys.limit(_COUNTED).subquery())
-    return Statements(_page_of_results(shape.level, keys), counted)
+    limit, offset = bindparam("page_limit", type_=Integer), bindparam("page_offset", type_=Integer)
+    page = keys.order_by(_KEYS[shape.level].desc()).limit(limit).offset(offset)
+    return Statements(_results(shape.level, page), page, counted)
 
 
 def _names() -> Iterator[str]:
@@ -158,11 +185,9 @@ _SERIES_COLUMNS = (
 )
 
 
-def _page_of_results(level: Level, keys: _Select) -> _Select:
-    """The rows of one page, and one more; with all that is told of the levels above."""
-    newest_first = keys.order_by(_KEYS[level].desc())
-    limit, offset = bindparam("page_limit", type_=Integer), bindparam("page_offset", type_=Integer)
-    page = newest_first.limit(limit).offset(offset).subquery("page")
+def _results(level: Level, keys: _Select) -> _Select:
+    """The rows of results, newest first, with all that is told of the levels above."""
+    page = keys.subquery("page")
     newest = select(instance.c.blob_id).order_by(instance.c.watermark.desc()).limit(1)
     match level:
         case Level.STUDY:
@@ -184,12 +209,22 @@ def _page_of_results(level: Level, keys: _Select) -> _Select:
                 instance.c.sop_instance_uid,
                 instance.c.attributes.label("instance_attributes"),
                 instance.c.blob_id,
+                instance.c.transfer_syntax_uid,
+                instance.c.pixel_data_offset,
             ).select_from(
                 page.join(instance, instance.c.watermark == page.c.key)
                 .join(series, series.c.series_key == instance.c.series_key)
                 .join(study, study.c.study_key == instance.c.study_key)
             )
     return rows.order_by(page.c.key.desc())
+
+
+_OF_KEYS = {
+    level: _results(
+        level, select(key.label("key")).where(key.in_(bindparam("keys", expanding=True)))
+    )
+    for level, key in _KEYS.items()
+}
 
 
 class _Documents(dict[str, Document]):
@@ -218,4 +253,7 @@ def _match(level: Level, row: _Row, documents: _Documents) -> Match:
         instance_uid = Uid(row.sop_instance_uid)
         attributes = attributes | orjson.loads(row.instance_attributes)
     path = ResourcePath(Uid(row.study_instance_uid), series_uid, instance_uid)
-    return Match(path, attributes, computed, row.blob_id)
+    if level < Level.INSTANCE:
+        return Match(path, attributes, computed, row.blob_id)
+    has_pixels = row.pixel_data_offset is not None
+    return Match(path, attributes, computed, row.blob_id, row.transfer_syntax_uid, has_pixels)

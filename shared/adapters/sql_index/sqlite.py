@@ -5,14 +5,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
+
+from shared.errors import StoreUnavailableError
 
 if sys.platform != "win32":
     import fcntl
 
 _BUSY_TIMEOUT_MS = 30_000
+_STEPS_BETWEEN_LOOKS = 20_000
+"""Of SQLite's machine, between looks at the clock: less than a millisecond."""
+
 _READER_PRAGMAS = (
     "query_only = ON",
     "cache_size = -8000",
@@ -77,6 +85,27 @@ def _prepare(engine: Engine, pragmas: tuple[str, ...]) -> None:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def time_limit(connection: Connection, seconds: float) -> Iterator[None]:
+    """Break off the statements within that take longer.
+
+    Raises:
+        StoreUnavailableError: They did.
+    """
+    deadline = monotonic() + seconds
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
+            raise
+        message = "The search takes too long; ask for less of it, or try again later."
+        raise StoreUnavailableError(message) from error
+    finally:
+        driver.set_progress_handler(None, 0)
 
 
 def is_in_transaction(connection: Connection) -> bool:
