@@ -104,8 +104,8 @@ def matches_of(connection: Connection, level: Level, keys: Sequence[int]) -> lis
 
 
 def _matches(level: Level, rows: Iterable[_Row]) -> list[Match]:
-    documents = _Documents()
-    return [_match(level, row, documents) for row in rows]
+    above = _Above()
+    return [_match(level, row, above) for row in rows]
 
 
 def taken_apart(query: SearchQuery) -> tuple[Shape, dict[str, Any]]:
@@ -228,7 +228,7 @@ _OF_KEYS = {
 
 
 class _Documents(dict[str, Document]):
-    """The attributes of studies and series by their text: rows of one page often share them."""
+    """Documents by their text."""
 
     def __missing__(self, text: str) -> Document:
         document: Document = orjson.loads(text)
@@ -236,24 +236,47 @@ class _Documents(dict[str, Document]):
         return document
 
 
-def _match(level: Level, row: _Row, documents: _Documents) -> Match:
-    series_uid = instance_uid = None
-    attributes = documents[row.study_attributes]
-    computed = {
-        INSTANCE_AVAILABILITY: element("CS", ["ONLINE"]),
-        MODALITIES_IN_STUDY: element("CS", orjson.loads(row.modalities)),
-        NUMBER_OF_STUDY_RELATED_SERIES: element("IS", [row.study_series_count]),
-        NUMBER_OF_STUDY_RELATED_INSTANCES: element("IS", [row.study_instance_count]),
-    }
-    if level >= Level.SERIES:
-        series_uid = Uid(row.series_instance_uid)
-        attributes = attributes | documents[row.series_attributes]
-        computed[NUMBER_OF_SERIES_RELATED_INSTANCES] = element("IS", [row.series_instance_count])
-    if level >= Level.INSTANCE:
-        instance_uid = Uid(row.sop_instance_uid)
-        attributes = attributes | orjson.loads(row.instance_attributes)
-    path = ResourcePath(Uid(row.study_instance_uid), series_uid, instance_uid)
-    if level < Level.INSTANCE:
-        return Match(path, attributes, computed, row.blob_id)
-    has_pixels = row.pixel_data_offset is not None
-    return Match(path, attributes, computed, row.blob_id, row.transfer_syntax_uid, has_pixels)
+class _Above(dict[tuple[Any, ...], tuple[Document, Document]]):
+    """Attributes, kept and computed, by the columns they are read from: rows often share them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._documents = _Documents()
+
+    def __missing__(self, columns: tuple[Any, ...]) -> tuple[Document, Document]:
+        of_study, modalities, series_count, instance_count, *of_series = columns
+        attributes = self._documents[of_study]
+        computed = {
+            INSTANCE_AVAILABILITY: element("CS", ["ONLINE"]),
+            MODALITIES_IN_STUDY: element("CS", orjson.loads(modalities)),
+            NUMBER_OF_STUDY_RELATED_SERIES: element("IS", [series_count]),
+            NUMBER_OF_STUDY_RELATED_INSTANCES: element("IS", [instance_count]),
+        }
+        if of_series:
+            attributes = attributes | self._documents[of_series[0]]
+            computed[NUMBER_OF_SERIES_RELATED_INSTANCES] = element("IS", [of_series[1]])
+        self[columns] = attributes, computed
+        return attributes, computed
+
+
+def _match(level: Level, row: _Row, above: _Above) -> Match:
+    # By position, in the order in which they are selected: there may be many thousands of rows.
+    study_uid, *others = row
+    if level is Level.STUDY:
+        *columns, blob_id = others
+        attributes, computed = above[tuple(columns)]
+        return Match(ResourcePath(Uid(study_uid)), attributes, computed, blob_id)
+    of_study, (series_uid, of_series, series_count, *own) = others[:4], others[4:]
+    attributes, computed = above[(*of_study, of_series, series_count)]
+    if level is Level.SERIES:
+        path = ResourcePath(Uid(study_uid), Uid(series_uid))
+        return Match(path, attributes, computed, own[0])
+    instance_uid, text, blob_id, syntax_uid, offset = own
+    return Match(
+        ResourcePath(Uid(study_uid), Uid(series_uid), Uid(instance_uid)),
+        attributes | orjson.loads(text),
+        computed,
+        blob_id,
+        syntax_uid,
+        offset is not None,
+    )
