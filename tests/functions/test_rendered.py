@@ -287,6 +287,7 @@ async def test_what_is_not_there_is_not_rendered(client: Client, stored: Dataset
     assert (await client.get(f"{url_of(stored)}/thumbnail")).status_code == 410
 
 
+@pytest.mark.slow
 async def test_v1_renders_no_large_instance(tmp_path: Path) -> None:
     source = image(rows=4096, columns=4096, frames=4)
     assert len(source.PixelData) > _LARGEST_V1_BYTES

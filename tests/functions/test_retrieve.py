@@ -253,6 +253,7 @@ async def test_frames_are_transcoded_alone_and_in_parts(client: Client) -> None:
     assert alone.headers["content-length"] == str(len(parts[0][1]))
 
 
+@pytest.mark.slow
 async def test_v1_transcodes_no_large_instance(tmp_path: Path) -> None:
     source = image(rows=4096, columns=4096, frames=4)
     async with open_archive(tmp_path, FUNCTIONS_REQUEST_BODY_SIZE_LIMIT="200000000"):
