@@ -100,6 +100,18 @@ _SEARCH = (
         {"type": "boolean", "default": False},
     ),
     Parameter(
+        "multiplevaluematching",
+        "Whether values are lists: all modalities of a study, or one of the values of others.",
+        {"type": "boolean", "default": False},
+        since_version=2,
+    ),
+    Parameter(
+        "emptyvaluematching",
+        "Whether two quotation marks match attributes without a value.",
+        {"type": "boolean", "default": False},
+        since_version=2,
+    ),
+    Parameter(
         "includefield",
         "Attributes that results have besides the default ones, by keyword or tag, or `all`.",
         {"type": "array", "items": {"type": "string"}},
@@ -114,7 +126,7 @@ def _search(what: str) -> Transaction:
     return Transaction(
         summary=f"Search for {what}",
         parameters=_SEARCH,
-        gives={HTTPStatus.OK: (DICOM_JSON,), HTTPStatus.NO_CONTENT: ()},
+        gives={HTTPStatus.OK: (DICOM_JSON, MULTIPART), HTTPStatus.NO_CONTENT: ()},
         errors=(HTTPStatus.NOT_ACCEPTABLE,),
     )
 
