@@ -10,6 +10,7 @@ from pydicom import Dataset, dcmwrite
 from pydicom.uid import UID
 
 from shared.dicom.composition import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from shared.dicom.preamble import harmless
 from shared.dicom.pydicom_reading import PYDICOM_ERRORS
 from shared.dicom.quiet import quiet
 from shared.dicom.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
@@ -17,7 +18,7 @@ from shared.errors import NotAcceptableError
 
 
 def reencode(dataset: Dataset) -> bytes:
-    """A data set with its file meta information as a file.
+    """A data set with its file meta information as a file that is no program.
 
     Raises:
         NotAcceptableError: It has values whose byte order pydicom does not know to change, or
@@ -38,4 +39,4 @@ def reencode(dataset: Dataset) -> bytes:
             dcmwrite(buffer, encoded, implicit_vr=False, little_endian=True)
     except PYDICOM_ERRORS as error:
         raise NotAcceptableError("An attribute of the instance cannot be encoded anew.") from error
-    return buffer.getvalue()
+    return b"".join(harmless(buffer.getvalue()))

@@ -110,3 +110,9 @@ def test_big_endian_is_encoded_anew_with_its_pixels_alone() -> None:
     read = read_data_set(part10(dataset(), ExplicitVRBigEndian), ExplicitVRBigEndian)
     with pytest.raises(NotAcceptableError):
         reencode(read)
+
+
+def test_what_is_encoded_anew_is_no_program() -> None:
+    content = b"MZ" + part10(dataset(), ImplicitVRLittleEndian)[2:]
+    encoded = reencode(read_data_set(content, ImplicitVRLittleEndian))
+    assert encoded.startswith(bytes(128) + b"DICM")
