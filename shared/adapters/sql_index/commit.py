@@ -24,10 +24,10 @@ from shared.adapters.sql_index.describe import (
     Described,
     add_name_words,
     add_request_items,
+    correct_modalities,
     describe_series,
     describe_studies,
     described,
-    modalities_in,
     modality,
 )
 from shared.adapters.sql_index.schema import instance, series, study
@@ -95,11 +95,6 @@ _GROW_SERIES = (
         revision=bindparam("new_revision"),
         changed_at=bindparam("now", type_=series.c.changed_at.type),
     )
-)
-_SET_MODALITIES = (
-    update(study)
-    .where(study.c.study_key == bindparam("row_key"))
-    .values(modalities=bindparam("all_modalities"))
 )
 
 
@@ -324,14 +319,6 @@ class Batch:
             row["study_attributes_key"] = study_keys[of_study]
             row["series_attributes_key"] = series_keys[of_one_series]
         self._connection.execute(_ADD_INSTANCES, rows)
-
-
-def correct_modalities(connection: Connection, study_keys: Iterable[int]) -> None:
-    """Bring the modalities of studies to those of their series."""
-    for key in sorted(study_keys):
-        modalities = sorted(modalities_in(connection, key))
-        values = {"row_key": key, "all_modalities": to_text(modalities)}
-        connection.execute(_SET_MODALITIES, values)
 
 
 def _in_order_of_locks[T: (StudyRow, SeriesRow)](touched: Iterable[T]) -> list[T]:

@@ -24,6 +24,12 @@ _ADD_ITEMS = insert(request_item)
 _DROP_ITEMS = delete(request_item).where(request_item.c.series_key == bindparam("row_key"))
 _SERIES_ATTRIBUTES = select(series.c.attributes).where(series.c.study_key == bindparam("row_key"))
 
+_SET_MODALITIES = (
+    update(study)
+    .where(study.c.study_key == bindparam("row_key"))
+    .values(modalities=bindparam("all_modalities"))
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Described:
@@ -110,3 +116,11 @@ def modalities_in(connection: Connection, study_key: int) -> frozenset[str]:
     """The modalities of all series of a study."""
     rows = connection.execute(_SERIES_ATTRIBUTES, {"row_key": study_key}).scalars()
     return frozenset[str]().union(*(modality(orjson.loads(attributes)) for attributes in rows))
+
+
+def correct_modalities(connection: Connection, study_keys: Iterable[int]) -> None:
+    """Bring the modalities of studies to those of their series."""
+    for key in sorted(study_keys):
+        modalities = sorted(modalities_in(connection, key))
+        values = {"row_key": key, "all_modalities": to_text(modalities)}
+        connection.execute(_SET_MODALITIES, values)

@@ -13,9 +13,13 @@ from shared.adapters.sql_index.commit import (
     SeriesRow,
     StudyRow,
     commit_all,
-    correct_modalities,
 )
-from shared.adapters.sql_index.describe import Described, describe_series, describe_studies
+from shared.adapters.sql_index.describe import (
+    Described,
+    correct_modalities,
+    describe_series,
+    describe_studies,
+)
 from shared.dicom.resource import ResourcePath
 from shared.ports import AlreadyStored, CommitOutcome, Committed, NewInstance
 
