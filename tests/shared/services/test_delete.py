@@ -70,12 +70,12 @@ async def test_an_instance_filed_into_the_wrong_study_leaves_nothing_on_it(
     )
     await store(services, partition, [part10(right)])
     query = parse_query([("includefield", "all")], Level.STUDY, version=2, max_limit=10)
-    before = await services.search.search(partition, query, base_url="")
+    before = (await services.search.search(partition, query, base_url="")).documents
     await store(services, partition, [part10(wrong)])
 
     await services.delete.delete(partition, path_of(wrong))
 
-    after = await services.search.search(partition, query, base_url="")
+    after = (await services.search.search(partition, query, base_url="")).documents
     assert after == before
     assert b"Wrong" not in str(after).encode()
 
