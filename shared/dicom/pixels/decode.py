@@ -13,7 +13,8 @@ import imagecodecs
 import numpy as np
 
 from shared.dicom.codestream import HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL
-from shared.dicom.pixels.coded_frame import START_OF_CODESTREAM, CodedFrame, read_coded_frame
+from shared.dicom.jpeg_header import JPEG_LS, LOSSLESS, Jpeg2000Header, JpegHeader
+from shared.dicom.pixels.coded_frame import codestream_of, read_coded_frame
 from shared.dicom.pixels.image import Frame, ImageDescription, Pixels, StoredFrame
 from shared.dicom.pixels.native import keep_stored_bits, read_native
 from shared.dicom.pixels.rle import read_rle
@@ -26,7 +27,6 @@ _RETURNED_AS_RGB = frozenset({"YBR_RCT", "YBR_ICT"})
 _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
 _LOSSLESS_HTJ2K = frozenset({HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL})
 _END_OF_IMAGE = b"\xff\xd9"
-_LOSSLESS_JPEG, _JPEG_LS = 0xC3, 0xF7
 _RGB_COMPONENTS = frozenset({b"RGB", b"rgb"})
 _COLOR_SPACES = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}
 
@@ -80,10 +80,10 @@ def _decode_coded(data: bytes, syntax: TransferSyntax, image: ImageDescription) 
         raise NotAcceptableError("Pixel data in a private transfer syntax is not decoded here.")
     coded = read_coded_frame(data)
     _check(coded, image)
-    if not coded.marker:
+    if isinstance(coded, Jpeg2000Header):
         pixels = _decode_jpeg_2000(data, coded, syntax.uid)
         photometric = "RGB" if image.photometric in _RETURNED_AS_RGB else image.photometric
-    elif coded.marker == _JPEG_LS:
+    elif coded.process == JPEG_LS:
         pixels, photometric = imagecodecs.jpegls_decode(_with_end(data)), image.photometric
     else:
         pixels, photometric = _decode_jpeg(data, coded, image)
@@ -92,13 +92,11 @@ def _decode_coded(data: bytes, syntax: TransferSyntax, image: ImageDescription) 
     return _frame(_fit(pixels, coded, image), image, photometric)
 
 
-def _decode_jpeg_2000(data: bytes, coded: CodedFrame, syntax: str) -> Pixels:
+def _decode_jpeg_2000(data: bytes, coded: Jpeg2000Header, syntax: str) -> Pixels:
     # OpenJPH is thrice as fast, but what a lossy frame has beyond white it gives as black.
     if not coded.is_high_throughput or syntax not in _LOSSLESS_HTJ2K:
         return imagecodecs.jpeg2k_decode(data)
-    # OpenJPH reads a codestream only.
-    start = data.index(START_OF_CODESTREAM)
-    return imagecodecs.htj2k_decode(data[start:] if start else data, planar=False)
+    return imagecodecs.htj2k_decode(codestream_of(data), planar=False)
 
 
 def _with_end(data: bytes) -> bytes:
@@ -106,37 +104,37 @@ def _with_end(data: bytes) -> bytes:
     return data if data.rstrip(b"\0").endswith(_END_OF_IMAGE) else data + _END_OF_IMAGE
 
 
-def _check(coded: CodedFrame, image: ImageDescription) -> None:
+def _check(coded: JpegHeader | Jpeg2000Header, image: ImageDescription) -> None:
     held = (coded.rows, coded.columns, coded.samples)
     if held != (image.rows, image.columns, image.samples_per_pixel):
         raise NotAcceptableError("A compressed frame has another size than its image.")
-    if coded.bits > max(8, image.bits_allocated):
+    if coded.precision > max(8, image.bits_allocated):
         raise NotAcceptableError("A compressed frame has more bits than its image.")
 
 
-def _decode_jpeg(data: bytes, coded: CodedFrame, image: ImageDescription) -> tuple[Pixels, str]:
+def _decode_jpeg(data: bytes, coded: JpegHeader, image: ImageDescription) -> tuple[Pixels, str]:
     plain = _COLOR_SPACES[coded.samples]
-    if coded.marker == _LOSSLESS_JPEG or not _is_ybr(coded, image):
+    if coded.process == LOSSLESS or not _is_ybr(coded, image):
         pixels = imagecodecs.jpeg8_decode(data, colorspace=plain, outcolorspace=plain)
         # The components of a frame named RGB are, whatever the image says.
-        is_rgb = coded.marker != _LOSSLESS_JPEG and coded.samples == 3  # noqa: PLR2004
+        is_rgb = coded.process != LOSSLESS and coded.samples == 3  # noqa: PLR2004
         return pixels, "RGB" if is_rgb else image.photometric
     return imagecodecs.jpeg8_decode(data, colorspace="YCBCR", outcolorspace="RGB"), "RGB"
 
 
-def _is_ybr(coded: CodedFrame, image: ImageDescription) -> bool:
+def _is_ybr(coded: JpegHeader, image: ImageDescription) -> bool:
     """Whether three components are luminance and chrominance; what the frame says goes first."""
-    if coded.samples != 3 or coded.component_ids in _RGB_COMPONENTS:  # noqa: PLR2004
+    if coded.samples != 3 or coded.identifiers in _RGB_COMPONENTS:  # noqa: PLR2004
         return False
     if coded.adobe_transform is not None:
         return coded.adobe_transform != 0
     return coded.is_jfif or image.photometric in _YBR
 
 
-def _fit(pixels: Pixels, coded: CodedFrame, image: ImageDescription) -> Pixels:
+def _fit(pixels: Pixels, coded: JpegHeader | Jpeg2000Header, image: ImageDescription) -> Pixels:
     """Give values the type that the image says, the sign being where a decoder may not know it."""
-    is_signed = coded.is_signed
-    bits = image.bits_stored if is_signed else min(coded.bits, image.bits_stored)
+    is_signed = isinstance(coded, Jpeg2000Header) and coded.is_signed
+    bits = image.bits_stored if is_signed else min(coded.precision, image.bits_stored)
     values: np.ndarray[Any, Any] = pixels.astype(image.dtype, copy=False)
     unused = image.dtype.itemsize * 8 - bits
     if unused > 0 and (image.is_signed or is_signed):

@@ -19,7 +19,7 @@ def test_the_size_is_read_from_every_format(syntax: str, color: dict[str, Any]) 
     frame = smooth(describe(30, 50, **color))
     coded = read_coded_frame(encode_frame(frame, syntax).content)
     assert (coded.rows, coded.columns) == (30, 50)
-    assert (coded.samples, coded.bits) == (frame.image.samples_per_pixel, 8)
+    assert (coded.samples, coded.precision) == (frame.image.samples_per_pixel, 8)
 
 
 def test_a_jpeg_2000_file_is_read_by_the_codestream_in_it() -> None:
