@@ -16,7 +16,7 @@ from shared.dicomweb.query import SearchQuery, parse_query
 from tests.contracts.index_data import path, study_uid
 
 TABLES = (
-    *("study", "series", "any_series", "other_series", "instance", "person_name_word"),
+    *("study", "series", "above", "any_series", "other_series", "instance", "person_name_word"),
     *("request_item", "partition"),
 )
 TEXTS = {
@@ -121,6 +121,17 @@ def test_a_search_without_conditions_reads_in_the_order_of_results(
     assert f"SEARCH {table} USING COVERING INDEX ix_{table}_partition (partition_key=?)" in plan
     assert _scans(plan) == []
     assert [step for step in plan if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR ORDER BY"]
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "SeriesDescription"])
+def test_a_pattern_without_a_beginning_is_compared_with_few_rows(
+    connection: Connection, keyword: str
+) -> None:
+    query = parse_query([(keyword, "*a*b*")], Level.INSTANCE, version=2)
+    plan = _plan(connection, query)
+    assert any(step.startswith("SEARCH above USING") for step in plan)
+    assert not any("ix_instance_partition" in step for step in plan)
+    assert _scans(plan) == []
 
 
 @pytest.mark.parametrize("level", list(Level))

@@ -412,6 +412,29 @@ async def test_series_match_by_their_own_and_their_studys_attributes(
     assert await found(PatientName="jo", fuzzymatching=True, Modality="MR") == [path(1, 2, None)]
 
 
+async def test_patterns_of_a_study_and_a_series_lead_to_their_instances(
+    index: Index, partition: Partition
+) -> None:
+    await index.commit(
+        partition,
+        [
+            new_instance(path(1, 1, 1), series={"SeriesDescription": "Axial thin"}),
+            new_instance(path(1, 2, 1), series={"SeriesDescription": "Sagittal thin"}),
+            new_instance(path(2, 1, 1), study={"PatientName": "Roe^Ann"}),
+        ],
+    )
+
+    async def found(level: Level, **parameters: str) -> list[ResourcePath]:
+        matches = await _search(index, partition, level, **parameters)  # type: ignore[arg-type]
+        return [match.path for match in matches.results]
+
+    assert await found(Level.INSTANCE, PatientName="*john") == [path(1, 2, 1), path(1, 1, 1)]
+    assert await found(Level.SERIES, PatientName="*ann*") == [path(2, 1, None)]
+    both = {"PatientName": "?oe*", "SeriesDescription": "*l thin"}
+    assert await found(Level.INSTANCE, **both) == [path(1, 2, 1), path(1, 1, 1)]
+    assert await found(Level.INSTANCE, **{**both, "SeriesDescription": "*sag*"}) == [path(1, 2, 1)]
+
+
 async def test_instances_match_at_every_level(index: Index, partition: Partition) -> None:
     await index.commit(
         partition,

@@ -76,6 +76,11 @@ class Criterion:
         """Whether the attribute lies in an item of a sequence."""
         return "." in self.tag
 
+    @property
+    def is_unanchored(self) -> bool:
+        """Whether it is a pattern that begins with a wildcard, so that no index narrows it."""
+        return self.signs == ((Sign.LIKE,),) and self.tag in COLUMNS
+
 
 def criterion_of(condition: Condition) -> tuple[Criterion, list[object]]:
     """A condition taken apart into what it is and its values, in the order of the signs."""
@@ -167,6 +172,23 @@ def condition_on_row(
             return study_key.in_(of_modality)
         return of_modality.where(_ANY_SERIES.c.study_key == study_key).exists()
     return and_(*_compared(COLUMNS[criterion.tag], signs, names))
+
+
+def condition_on_row_above(
+    level: Level, criterion: Criterion, names: Iterator[str]
+) -> ColumnElement[bool]:
+    """What must hold of the study or series of a row, which is looked for by itself.
+
+    There are far fewer of those: to compare each of them costs less than to join every row.
+    """
+    column = COLUMNS[criterion.tag]
+    above = column.table.alias("above")
+    [key] = column.table.primary_key
+    keys = select(above.c[key.name]).where(
+        above.c.partition_key == PARTITION_KEY,
+        *_compared(above.c[column.name], criterion.signs[0], names),
+    )
+    return TABLES[level].c[key.name].in_(keys)
 
 
 def condition_on_items(

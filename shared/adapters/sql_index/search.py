@@ -7,7 +7,18 @@ from itertools import batched, chain, count
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, FromClause, Integer, Row, Select, bindparam, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    func,
+    select,
+)
 
 from shared.adapters.sql_index.columns import COLUMNS, TABLES
 from shared.adapters.sql_index.matching import (
@@ -15,6 +26,7 @@ from shared.adapters.sql_index.matching import (
     Criterion,
     condition_on_items,
     condition_on_row,
+    condition_on_row_above,
     criterion_of,
 )
 from shared.adapters.sql_index.schema import instance, series, study
@@ -137,8 +149,8 @@ def _names() -> Iterator[str]:
 def _matching_keys(shape: Shape) -> _Select:
     """The keys of everything that a search matches."""
     table = TABLES[shape.level]
+    needed: set[FromClause] = set()
     conditions = [table.c.partition_key == PARTITION_KEY]
-    needed: set[FromClause] = {table}
     if shape.is_in_study:
         conditions.append(study.c.study_instance_uid == bindparam("study_uid"))
         needed.add(study)
@@ -146,14 +158,31 @@ def _matching_keys(shape: Shape) -> _Select:
         conditions.append(series.c.series_instance_uid == bindparam("series_uid"))
         needed.add(series)
     names = _names()
-    is_alone = len(shape.criteria) == 1 and not shape.is_in_study
     of_items = [criterion for criterion in shape.criteria if criterion.is_in_item]
-    for criterion in shape.criteria[: len(shape.criteria) - len(of_items)]:
-        conditions.append(condition_on_row(shape.level, criterion, names, is_alone=is_alone))
-        if criterion.tag in COLUMNS and not criterion.is_fuzzy:
-            needed.add(COLUMNS[criterion.tag].table)
+    others = shape.criteria[: len(shape.criteria) - len(of_items)]
+    conditions += [_condition(shape, criterion, names, needed) for criterion in others]
     if of_items:
         conditions.append(condition_on_items(shape.level, of_items, names))
+    rows = _joined(table, needed)
+    return select(_KEYS[shape.level].label("key")).select_from(rows).where(*conditions)
+
+
+def _condition(
+    shape: Shape, criterion: Criterion, names: Iterator[str], needed: set[FromClause]
+) -> ColumnElement[bool]:
+    """A condition on the rows, and on those of the tables that it then needs."""
+    column = COLUMNS.get(criterion.tag)
+    is_above = column is not None and column.table is not TABLES[shape.level]
+    is_everywhere = not shape.is_in_study
+    if is_above and is_everywhere and all(one.is_unanchored for one in shape.criteria):
+        return condition_on_row_above(shape.level, criterion, names)
+    if column is not None and not criterion.is_fuzzy:
+        needed.add(column.table)
+    is_alone = is_everywhere and len(shape.criteria) == 1
+    return condition_on_row(shape.level, criterion, names, is_alone=is_alone)
+
+
+def _joined(table: Table, needed: set[FromClause]) -> FromClause:
     joined: FromClause = table
     if study in needed - {table}:
         joined = joined.join(
@@ -168,7 +197,7 @@ def _matching_keys(shape: Shape) -> _Select:
             & (series.c.study_key == table.c.study_key)
             & (series.c.partition_key == PARTITION_KEY),
         )
-    return select(_KEYS[shape.level].label("key")).select_from(joined).where(*conditions)
+    return joined
 
 
 _STUDY_COLUMNS = (
