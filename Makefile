@@ -34,7 +34,8 @@ fmt: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 test: $(STAMP)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto -m "not host"
+	$(BIN)/pytest -q -m host
 
 test-fast: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not host and not slow"
