@@ -64,3 +64,17 @@ async def test_a_statement_that_the_database_refuses_harms_no_later_job(
     with pytest.raises(StoreUnavailableError):
         await database.read(lambda connection: connection.execute(text("SELECT * FROM nothing")))
     assert await database.read(_count) == 1
+
+
+async def test_searches_that_take_long_keep_no_one_from_reading(database: Database) -> None:
+    may_go_on = Event()
+
+    def slow(connection: Connection) -> int:
+        may_go_on.wait(30)
+        return _count(connection)
+
+    searches = [asyncio.create_task(database.search(slow)) for _ in range(50)]
+    async with asyncio.timeout(20):
+        assert await database.read(_count) == 1
+    may_go_on.set()
+    assert await asyncio.gather(*searches) == [1] * 50

@@ -13,6 +13,9 @@ from shared.adapters.sql_index.writer import Job, JobForMany, Writer
 from shared.errors import StoreUnavailableError
 
 _READERS = 8
+_SEARCHERS = 4
+"""Threads of their own for searches: slow ones must not keep others from reading."""
+
 _APPLIED = text("SELECT version_num FROM alembic_version")
 
 
@@ -29,7 +32,8 @@ class Database:
         if make_url(url).get_backend_name() != "sqlite":
             raise ValueError("The index knows only SQLite.")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-reader")
-        self._reader = Reader(reader_engine(url, connections=_READERS))
+        self._searchers = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="index-searcher")
+        self._reader = Reader(reader_engine(url, connections=_READERS + _SEARCHERS))
         self._writer = Writer(writer_engine(url, sync=sync), WriteLock(url))
         self._is_schema_checked = False
 
@@ -40,7 +44,16 @@ class Database:
             StoreUnavailableError: The database does not answer, or its schema is another one.
         """
         await self._check_schema()
-        return await self._run(job)
+        return await self._run(job, self._readers)
+
+    async def search[T](self, job: Job[T]) -> T:
+        """Run a job that reads as `read` does, and that may take long.
+
+        Raises:
+            StoreUnavailableError: The database does not answer, or its schema is another one.
+        """
+        await self._check_schema()
+        return await self._run(job, self._searchers)
 
     async def write[T](self, job: Job[T]) -> T:
         """Run a job whose changes are committed when this returns.
@@ -60,16 +73,15 @@ class Database:
         """Finish what waits, and let go of threads and connections."""
         await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._searchers.shutdown)
         self._reader.close()
 
-    async def _run[T](self, job: Job[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._readers, self._reader.run, job
-        )
+    async def _run[T](self, job: Job[T], threads: ThreadPoolExecutor) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, self._reader.run, job)
 
     async def _check_schema(self) -> None:
         if not self._is_schema_checked:
-            await self._run(check_schema)
+            await self._run(check_schema, self._readers)
             self._is_schema_checked = True
 
 

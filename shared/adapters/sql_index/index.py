@@ -150,7 +150,7 @@ class SqlIndex(Index):
 
     async def search(self, partition: Partition, query: SearchQuery) -> Matches:
         """See Index."""
-        return await self.database.read(lambda c: self._search(c, partition.key, query))
+        return await self.database.search(lambda c: self._search(c, partition.key, query))
 
     def _search(self, connection: Connection, partition_key: int, query: SearchQuery) -> Matches:
         with time_limit(connection, self._search_seconds):
@@ -158,7 +158,7 @@ class SqlIndex(Index):
 
     async def matches(self, level: Level, keys: Sequence[int]) -> Sequence[Match]:
         """See Index."""
-        return await self.database.read(lambda c: matches_of(c, level, keys))
+        return await self.database.search(lambda c: matches_of(c, level, keys))
 
     async def number_changes(self) -> int:
         """See Index."""
