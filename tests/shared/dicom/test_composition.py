@@ -10,7 +10,6 @@ from typing import Any
 
 import pydicom
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.encaps import generate_frames
 
@@ -22,6 +21,7 @@ from shared.dicom.pydicom_reader import read_with_pydicom
 from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN, transfer_syntax
 from shared.errors import InvalidInstanceError
 from tests.shared.dicom import corpus, data_sets
+from tests.shared.dicom.properties import for_any
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 PIXEL_DATA = "7FE00010"
@@ -137,7 +137,7 @@ def rounded(value: Any) -> Any:
     return round(value, 12) if isinstance(value, float) else value
 
 
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_a_file_of_the_corpus_is_composed_from_its_document_and_bulk_data(path: Path) -> None:
     content = path.read_bytes()
     try:
@@ -197,8 +197,7 @@ def test_pydicom_reads_what_is_composed(name: str) -> None:
     assert ours == [*generate_frames(original.PixelData, number_of_frames=count)]
 
 
-@given(file=data_sets.files())
-@settings(max_examples=60, deadline=None)
+@for_any(60, file=data_sets.files())
 def test_any_document_is_encoded_as_it_reads(file: tuple[bytes, Document]) -> None:
     document = {tag: e for tag, e in image().items() if tag.startswith("0008")} | file[1]
     document["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
@@ -635,8 +634,7 @@ def test_a_compressed_icon_is_refused() -> None:
 _STARTS = [BASELINE, *(bytes(frames_of(name)[1][0].content[:400]) for name in (JPEG_LS, JPEG_2000))]
 
 
-@given(start=st.sampled_from(_STARTS), data=st.data())
-@settings(max_examples=200, deadline=None)
+@for_any(200, start=st.sampled_from(_STARTS), data=st.data())
 def test_no_codestream_breaks_its_reader(start: bytes, data: st.DataObject) -> None:
     broken = bytearray(start[: data.draw(st.integers(0, len(start)))])
     for at in data.draw(st.lists(st.integers(0, max(0, len(broken) - 1)), max_size=6)):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-import pytest
 
 from shared.dicom.header import Header, Limits, NeedsPydicom
 from shared.dicom.part10 import scan
@@ -68,7 +67,7 @@ def differences(
             yield tag
 
 
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_the_document_is_the_one_that_pydicom_makes(path: Path) -> None:
     try:
         header = read(path)

@@ -43,7 +43,7 @@ def scanned(path: Path) -> tuple[Header, bytes]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_encapsulated_frames_are_those_that_pydicom_finds(path: Path) -> None:
     header, content = scanned(path)
     if header.pixel_data is None or header.pixel_data.length is not None:
@@ -59,7 +59,7 @@ def test_encapsulated_frames_are_those_that_pydicom_finds(path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_native_frames_cut_the_pixel_data_evenly(path: Path) -> None:
     header, content = scanned(path)
     frames = header.frames

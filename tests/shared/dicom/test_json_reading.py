@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.dicom import json_model, json_reading
@@ -13,6 +12,7 @@ from shared.dicom.header import Limits
 from shared.dicom.json_model import Document
 from shared.errors import InvalidInstanceError, InvalidRequestError
 from tests.shared.dicom import corpus, data_sets
+from tests.shared.dicom.properties import for_any
 from tests.shared.dicom.test_documents_of_pydicom import read
 
 
@@ -22,7 +22,7 @@ def one(vr: str | None, value: Any, tag: str = "00091001") -> Any:
     return document[tag]
 
 
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_every_document_of_the_corpus_is_read_as_it_was_written(path: Path) -> None:
     try:
         document = read(path).document
@@ -32,8 +32,7 @@ def test_every_document_of_the_corpus_is_read_as_it_was_written(path: Path) -> N
     assert json_reading.loads(json_model.dumps(document)) == [document]
 
 
-@given(file=data_sets.files())
-@settings(max_examples=60, deadline=None)
+@for_any(60, file=data_sets.files())
 def test_any_document_is_read_as_it_was_written(file: tuple[bytes, Document]) -> None:
     _, document = file
     (again,) = json_reading.loads(json_model.dumps(document))
@@ -223,13 +222,13 @@ _JSON = st.recursive(
 _VRS = st.sampled_from(sorted(json_reading.KNOWN_VRS))
 
 
-@given(
+@for_any(
+    200,
     document=st.dictionaries(
         st.sampled_from(["00080016", "00280010", "00280100", "7FE00010", "00091001"]),
         _JSON | st.fixed_dictionaries({"vr": _VRS, "Value": st.lists(_JSON, max_size=3)}),
-    )
+    ),
 )
-@settings(max_examples=200, deadline=None)
 def test_whatever_is_sent_is_composed_or_refused(document: dict[str, Any]) -> None:
     identity = {
         "00080018": {"vr": "UI", "Value": ["1.2"]},

@@ -5,7 +5,6 @@ from typing import Any
 
 import pydicom
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
@@ -15,6 +14,7 @@ from shared.dicom.part10 import Part10Scanner, scan
 from shared.dicom.pydicom_reader import read_with_pydicom
 from shared.errors import InvalidInstanceError
 from tests.shared.dicom import corpus, data_sets
+from tests.shared.dicom.properties import for_any
 
 
 def read(content: bytes) -> Header | None:
@@ -25,7 +25,7 @@ def read(content: bytes) -> Header | None:
         return None
 
 
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_scanner_and_pydicom_read_the_same_header(path: Path) -> None:
     content = path.read_bytes()
     try:
@@ -57,7 +57,7 @@ def vrs_of(document: Document) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_each_attribute_has_the_vr_that_pydicom_finds(path: Path) -> None:
     try:
         header = scan(path.read_bytes())
@@ -67,7 +67,7 @@ def test_each_attribute_has_the_vr_that_pydicom_finds(path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
-@pytest.mark.parametrize("path", corpus.FILES[::8], ids=lambda path: path.name)
+@corpus.by_path(corpus.FILES[::8])
 def test_chunks_of_any_size_give_the_same_header(path: Path, size: int) -> None:
     content = path.read_bytes()[: 60_000 if size == 1 else None]
     outcomes: list[Header | type[Exception]] = []
@@ -82,8 +82,7 @@ def test_chunks_of_any_size_give_the_same_header(path: Path, size: int) -> None:
     assert outcomes[0] == outcomes[1]
 
 
-@given(file=data_sets.files())
-@settings(max_examples=200, deadline=None)
+@for_any(200, file=data_sets.files())
 def test_any_data_set_reads_as_the_standard_has_it(file: tuple[bytes, Document]) -> None:
     content, document = file
     header = scan(content)
@@ -92,8 +91,7 @@ def test_any_data_set_reads_as_the_standard_has_it(file: tuple[bytes, Document])
     assert read_with_pydicom(BytesIO(content)) == header
 
 
-@given(file=data_sets.files(), sizes=st.lists(st.integers(1, 60), min_size=1, max_size=9))
-@settings(max_examples=40, deadline=None)
+@for_any(40, file=data_sets.files(), sizes=st.lists(st.integers(1, 60), min_size=1, max_size=9))
 def test_any_chunking_gives_the_same_header(file: tuple[bytes, Document], sizes: list[int]) -> None:
     content, _ = file
     scanner = Part10Scanner()

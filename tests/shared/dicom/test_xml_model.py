@@ -4,13 +4,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
 
 from shared.dicom import xml_model
 from shared.dicom.header import Limits
 from shared.dicom.json_model import Document
 from shared.errors import InvalidInstanceError, InvalidRequestError
 from tests.shared.dicom import corpus, data_sets
+from tests.shared.dicom.properties import for_any
 from tests.shared.dicom.test_documents_of_pydicom import read
 
 NAMESPACE = "{http://dicom.nema.org/PS3.19/models/NativeDICOM}"
@@ -102,7 +102,7 @@ def numbers(node: ElementTree.Element) -> list[int]:
     return [int(child.get("number", "0")) for child in node]
 
 
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_every_document_of_the_corpus_comes_back_as_it_was(path: Path) -> None:
     try:
         document = read(path).document
@@ -117,8 +117,7 @@ def test_every_document_of_the_corpus_comes_back_as_it_was(path: Path) -> None:
     assert breaches(root) == []
 
 
-@given(file=data_sets.files())
-@settings(max_examples=100, deadline=None)
+@for_any(100, file=data_sets.files())
 def test_any_document_comes_back_as_it_was(file: tuple[bytes, Document]) -> None:
     _, document = file
     xml = xml_model.dumps(document)

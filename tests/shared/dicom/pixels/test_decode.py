@@ -1,5 +1,6 @@
 import logging
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,11 @@ def pydicom_frame(stored: StoredImage, frame: int) -> np.ndarray | None:
         return None
 
 
+@cache
+def is_decoded_by_pydicom(path: Path) -> bool:
+    return pydicom_frame(read_or_skip(path), 0) is not None
+
+
 def is_as_pydicom_decodes(stored: StoredImage, frame: int) -> bool:
     expected = pydicom_frame(stored, frame)
     assert expected is not None
@@ -43,13 +49,12 @@ def is_as_pydicom_decodes(stored: StoredImage, frame: int) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_first_and_last_frames_of_the_corpus_are_those_that_pydicom_decodes(path: Path) -> None:
     stored = read_or_skip(path)
-    if pydicom_frame(stored, 0) is None:
+    if not is_decoded_by_pydicom(path):
         pytest.skip("is not decoded by pydicom")
-    assert is_as_pydicom_decodes(stored, 0)
-    assert is_as_pydicom_decodes(stored, len(stored.frames) - 1)
+    assert all(is_as_pydicom_decodes(stored, frame) for frame in {0, len(stored.frames) - 1})
 
 
 @pytest.mark.slow
@@ -57,16 +62,16 @@ def test_first_and_last_frames_of_the_corpus_are_those_that_pydicom_decodes(path
 @pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
 def test_all_frames_of_the_corpus_are_those_that_pydicom_decodes(path: Path) -> None:
     stored = read_or_skip(path)
-    if len(stored.frames) < 3 or pydicom_frame(stored, 0) is None:
+    if len(stored.frames) < 3 or not is_decoded_by_pydicom(path):
         pytest.skip("has no more frames, or is not decoded by pydicom")
     assert all(is_as_pydicom_decodes(stored, frame) for frame in range(len(stored.frames)))
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_files_that_pydicom_does_not_decode_are_decoded_or_refused(path: Path) -> None:
     stored = read_or_skip(path)
-    if pydicom_frame(stored, 0) is not None:
+    if is_decoded_by_pydicom(path):
         pytest.skip("is decoded by pydicom")
     try:
         decoded = decode_frame(stored.frames[0], stored.description)

@@ -113,7 +113,7 @@ def test_what_is_no_target_is_refused() -> None:
 @pytest.mark.parametrize(
     ("syntax", "before", "after"),
     [
-        (BASELINE, "RGB", "YBR_FULL_422"),
+        (BASELINE, "RGB", "RGB"),
         (BASELINE, "YBR_FULL", "YBR_FULL_422"),
         (JPEG_2000, "RGB", "YBR_RCT"),
         (JPEG_2000, "YBR_FULL", "YBR_FULL"),

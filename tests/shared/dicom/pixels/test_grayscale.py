@@ -149,7 +149,7 @@ def by_pydicom(pixels: Pixels, dataset: Dataset) -> Pixels:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_shades_of_the_corpus_are_those_of_pydicom(path: Path) -> None:
     stored = read_or_skip(path)
     dataset = stored.whole

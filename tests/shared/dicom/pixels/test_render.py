@@ -242,7 +242,7 @@ def is_decoded(image: StoredImage) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_all_that_is_decoded_in_the_corpus_is_rendered(path: Path) -> None:
     image = read_or_skip(path)
     if not is_decoded(image):
@@ -252,7 +252,7 @@ def test_all_that_is_decoded_in_the_corpus_is_rendered(path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("path", corpus.FILES, ids=lambda path: path.name)
+@corpus.by_file
 def test_palettes_of_the_corpus_are_those_of_pydicom(path: Path) -> None:
     image = read_or_skip(path)
     if image.whole.get("PhotometricInterpretation") != "PALETTE COLOR" or not is_decoded(image):
