@@ -106,6 +106,12 @@ def _encode_baseline(frame: Frame, quality: int) -> EncodedFrame:
         raise _no_room(JPEG_BASELINE)
     if not image.is_color:
         return EncodedFrame(bytes(imagecodecs.jpeg8_encode(rgb.pixels, quality)), image)
+    if frame.image.photometric == "RGB":
+        # A frame may be sent without its data set, to a client that has the stored one's metadata.
+        content = imagecodecs.jpeg8_encode(
+            rgb.pixels, quality, colorspace="RGB", outcolorspace="RGB"
+        )
+        return EncodedFrame(bytes(content), image)
     content = imagecodecs.jpeg8_encode(
         rgb.pixels, quality, colorspace="RGB", outcolorspace="YCBCR", subsampling="422"
     )
