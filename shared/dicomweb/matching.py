@@ -34,6 +34,7 @@ from shared.dicomweb.search_value import (
 from shared.errors import InvalidQueryError
 
 MAX_LIST = 500
+_MAX_VALUES = 1000
 _MAX_WORDS = 16
 _MAX_WILDCARDS = 16
 _MAX_ALL_OF = 16
@@ -56,17 +57,20 @@ class Matching:
     is_multiple: bool = False
     is_empty: bool = False
 
-    def conditions(self, texts: Mapping[SearchAttribute, str]) -> Iterator[Condition]:
+    def conditions(self, texts: Mapping[SearchAttribute, str]) -> tuple[Condition, ...]:
         """What the results must match; a universal match is no condition.
 
         Raises:
-            InvalidQueryError: A value is malformed.
+            InvalidQueryError: A value is malformed, or there are too many.
         """
         texts = dict(texts)
-        if self.version > 1:
-            yield from _combined(texts)
-        for attribute, text in texts.items():
-            yield from self._of(attribute, text)
+        combined = list(_combined(texts)) if self.version > 1 else []
+        single = (found for attribute, text in texts.items() for found in self._of(attribute, text))
+        conditions = (*combined, *single)
+        lists = (condition.values for condition in conditions if isinstance(condition, OneOf))
+        if sum(map(len, lists)) > _MAX_VALUES:
+            raise InvalidQueryError(f"Invalid query: all lists may have {_MAX_VALUES} values.")
+        return conditions
 
     def _of(self, attribute: SearchAttribute, text: str) -> Iterator[Condition]:
         bare = text.strip()

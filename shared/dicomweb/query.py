@@ -228,7 +228,7 @@ class _Reading:
     def conditions(self) -> tuple[Condition, ...]:
         """What the results must match."""
         rules = Matching(self.version, self.is_fuzzy, self.is_multiple, self.is_empty)
-        return tuple(rules.conditions(self.seen))
+        return rules.conditions(self.seen)
 
 
 def _tag_path(name: str) -> str | None:
