@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import batched
+from itertools import batched, islice
 from pathlib import Path
 from time import perf_counter
 
@@ -247,24 +247,34 @@ async def _run(folder: Path, sizes: Sequence[int], repeats: int) -> None:
     url = f"sqlite:///{folder / 'index.db'}"
     migrate(url)
     index = SqlIndex(url, sync=False)
+    archive = Archive()
+    try:
+        measured = await _grow(index, archive, sizes, repeats)
+    finally:
+        await index.close()
+    print(f"{len(archive.studies)} studies, {(folder / 'index.db').stat().st_size / 1e6:.0f} MB")
+    _print(measured)
+
+
+async def _grow(
+    index: Index, archive: Archive, sizes: Sequence[int], repeats: int
+) -> dict[int, dict[str, Figures]]:
+    """Fill the index, and measure it whenever it has one of the sizes."""
     partition = await index.find_partition(DEFAULT_PARTITION_NAME)
     assert partition is not None
-    archive = Archive()
     source = archive.instances()
     measured: dict[int, dict[str, Figures]] = {}
     stored = 0
     begun = perf_counter()
     for size in sizes:
-        wanted = (next(source) for _ in range(size - stored))
+        wanted = islice(source, size - stored)
         for batch in batched(wanted, _AT_ONCE, strict=False):
             await index.commit(partition, batch)
             stored += len(batch)
             print(f"\r{stored} instances, {perf_counter() - begun:.0f} s", end="", flush=True)
         print()
         measured[size] = await _measure(index, partition, archive.studies, repeats)
-    await index.close()
-    print(f"{len(archive.studies)} studies, {(folder / 'index.db').stat().st_size / 1e6:.0f} MB")
-    _print(measured)
+    return measured
 
 
 def _print(measured: dict[int, dict[str, Figures]]) -> None:
