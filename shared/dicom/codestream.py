@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from struct import error as StructError  # noqa: N812
 from struct import unpack_from
 
+from shared.dicom.jpeg_2000_header import Jpeg2000Header, read_jpeg_2000_header
 from shared.dicom.jpeg_header import (
     BASELINE,
     EXTENDED,
@@ -14,9 +15,7 @@ from shared.dicom.jpeg_header import (
     LOSSLESS,
     BrokenHeaderError,
     Chunk,
-    Jpeg2000Header,
     JpegHeader,
-    read_jpeg_2000_header,
     read_jpeg_header,
 )
 from shared.errors import InvalidInstanceError

@@ -3,18 +3,21 @@
 Standard: ISO/IEC 10918-1 B.2, 14495-1 C.2, 15444-1 A.5 and A.6 (by way of PS3.5 8.2, 2025b).
 """
 
+from shared.dicom.jpeg_2000_header import (
+    START_OF_CODESTREAM,
+    Jpeg2000Header,
+    read_jpeg_2000_header,
+    smallest_blocks_of_tiles,
+)
 from shared.dicom.jpeg_header import (
     BASELINE,
     EXTENDED,
     JPEG_LS,
     LOSSLESS,
     PROGRESSIVE,
-    START_OF_CODESTREAM,
     START_OF_IMAGE,
     BrokenHeaderError,
-    Jpeg2000Header,
     JpegHeader,
-    read_jpeg_2000_header,
     read_jpeg_header,
 )
 from shared.errors import NotAcceptableError
@@ -26,7 +29,8 @@ _MAX_LENGTH_OF_BOXES = 4096
 _NOT_SUBSAMPLED = b"\x01\x01"
 _MAX_SCANS = 128
 _MAX_TILES = 0xFFFF
-_MAX_BLOCKS = 1 << 22
+# A decoder keeps some half a kilobyte of each.
+_MAX_BLOCKS = 1 << 20
 _ENDS_EARLY = "A compressed frame ends within its header."
 _BROKEN = "A compressed frame is not in the format of its transfer syntax."
 
@@ -43,11 +47,14 @@ def read_coded_frame(data: bytes) -> JpegHeader | Jpeg2000Header:
             jpeg = read_jpeg_header(data, to_scan=False)
             _check_jpeg(jpeg, data)
             return jpeg
-        jpeg_2000 = read_jpeg_2000_header(codestream_of(data))
+        codestream = codestream_of(data)
+        jpeg_2000 = read_jpeg_2000_header(codestream)
+        _check_jpeg_2000(jpeg_2000)
+        _check_tiles(jpeg_2000, codestream)
     except BrokenHeaderError as error:
         raise NotAcceptableError(_ENDS_EARLY if error.ends_early else _BROKEN) from error
-    _check_jpeg_2000(jpeg_2000)
-    return jpeg_2000
+    else:
+        return jpeg_2000
 
 
 def codestream_of(data: bytes) -> bytes:
@@ -70,6 +77,18 @@ def _check_jpeg_2000(header: Jpeg2000Header) -> None:
         raise NotAcceptableError("A compressed frame has components of different kinds.")
     if header.tiles > _MAX_TILES:
         raise NotAcceptableError("A compressed frame has more tiles than are decoded here.")
-    # Keeping count of very small blocks and precincts exhausts memory.
-    if header.rows * header.columns * header.samples >> header.smallest_block > _MAX_BLOCKS:
+    _check_blocks(header, header.smallest_block)
+
+
+def _check_tiles(header: Jpeg2000Header, codestream: bytes) -> None:
+    for number, block in enumerate(smallest_blocks_of_tiles(codestream, header)):
+        if number == _MAX_TILES:
+            raise NotAcceptableError("A compressed frame has more tiles than are decoded here.")
+        if block is not None:
+            _check_blocks(header, block)
+
+
+def _check_blocks(header: Jpeg2000Header, smallest: int) -> None:
+    """Refuse blocks and precincts so small that keeping count of them exhausts memory."""
+    if header.rows * header.columns * header.samples >> smallest > _MAX_BLOCKS:
         raise NotAcceptableError("A compressed frame has more blocks than are decoded here.")

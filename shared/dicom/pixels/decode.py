@@ -13,7 +13,8 @@ import imagecodecs
 import numpy as np
 
 from shared.dicom.codestream import HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL
-from shared.dicom.jpeg_header import JPEG_LS, LOSSLESS, Jpeg2000Header, JpegHeader
+from shared.dicom.jpeg_2000_header import Jpeg2000Header
+from shared.dicom.jpeg_header import JPEG_LS, LOSSLESS, JpegHeader
 from shared.dicom.pixels.coded_frame import codestream_of, read_coded_frame
 from shared.dicom.pixels.image import Frame, ImageDescription, Pixels, StoredFrame
 from shared.dicom.pixels.native import keep_stored_bits, read_native

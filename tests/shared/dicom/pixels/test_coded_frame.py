@@ -60,7 +60,18 @@ def style(*, block: int = 4, precincts: bytes = b"") -> bytes:
     return b"\xff\x52" + pack(">H", len(fields + precincts) + 2) + fields + precincts
 
 
-END = b"\xff\x90" + bytes(20)
+def component_style(precincts: bytes, component: bytes = b"\0") -> bytes:
+    fields = component + bytes([1, len(precincts) - 1, 4, 4, 0, 1]) + precincts
+    return b"\xff\x53" + pack(">H", len(fields) + 2) + fields
+
+
+def tile(header: bytes = b"", *, length: int | None = None) -> bytes:
+    content = header + b"\xff\x93" + bytes(9)
+    return b"\xff\x90" + pack(">HHIBB", 10, 0, length or 12 + len(content), 0, 1) + content
+
+
+TINY = b"\x00\x11"
+END = tile()
 
 
 def test_a_plain_header_of_jpeg_2000_is_taken() -> None:
@@ -74,12 +85,23 @@ def test_a_plain_header_of_jpeg_2000_is_taken() -> None:
         (size(tile=0) + style() + END, "kinds"),
         (size(sampling=2) + style() + END, "kinds"),
         (size(samples=60) + style(block=0) + END, "blocks"),
-        (size() + style(precincts=b"\x00\x00") + END, "blocks"),
+        (size() + style(precincts=TINY) + END, "blocks"),
+        (size() + style() + component_style(TINY) + END, "blocks"),
+        (size(samples=257) + style() + component_style(TINY, b"\0\0") + END, "blocks"),
+        (size() + style() + tile(style(precincts=TINY)), "blocks"),
+        (size() + style() + tile() + tile(component_style(TINY)), "blocks"),
+        (size() + style() + tile() * 70_000, "tiles"),
+        (size() + style() + tile(b"\xff\x64\0\2" * 2000), "format"),
     ],
 )
 def test_a_header_that_would_exhaust_its_decoder_is_refused(content: bytes, reason: str) -> None:
     with pytest.raises(NotAcceptableError, match=reason):
         read_coded_frame(content)
+
+
+def test_large_blocks_of_a_tile_or_a_component_are_taken() -> None:
+    large = style(precincts=b"\x77\x88") + component_style(b"\x77\x88")
+    assert read_coded_frame(size() + large + tile(large) * 3 + b"\xff\xd9").rows == 4096
 
 
 def test_components_of_different_kinds_are_refused() -> None:
