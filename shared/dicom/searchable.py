@@ -238,6 +238,11 @@ INDEXED: dict[Level, frozenset[str]] = {
 }
 """What the rows of each level keep of the data set, so that a search need not open a blob."""
 
+IN_ROWS: dict[Level, frozenset[str]] = {
+    level: COMPUTED.union(*(INDEXED[above] for above in Level if above <= level)) for level in Level
+}
+"""What is known of a result without opening a blob: the rows of its level and those above."""
+
 
 def indexed_attributes(document: Document) -> dict[Level, Document]:
     """What the rows of each level keep of a data set."""

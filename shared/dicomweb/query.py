@@ -11,6 +11,7 @@ from pydicom.datadict import tag_for_keyword
 from shared.dicom.resource import Level
 from shared.dicom.searchable import (
     ALL_FIELDS,
+    IN_ROWS,
     MODALITIES_IN_STUDY,
     SEARCH_ATTRIBUTES,
     V1_DEFAULTS,
@@ -223,7 +224,16 @@ class _Reading:
         if self._wants_all and self.version == 1:
             chosen = (ALL_FIELDS,)
         sets = (table[level] for table in chosen for level in Level if level in self.levels)
-        return frozenset(self._included).union(*sets)
+        return self._included_here().union(*sets)
+
+    def _included_here(self) -> frozenset[str]:
+        """What was asked for by name; of the levels below, v1 gives what the newest instance has.
+
+        Standard: PS3.18 10.6.3.3.1 and .2 (2025b).
+        """
+        if self.version == 1:
+            return frozenset(self._included)
+        return frozenset(self._included) - (IN_ROWS[Level.INSTANCE] - IN_ROWS[self.level])
 
     def conditions(self) -> tuple[Condition, ...]:
         """What the results must match."""

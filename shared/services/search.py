@@ -9,7 +9,7 @@ from shared.dicom.json_model import Document, value
 from shared.dicom.searchable import (
     AVAILABLE_TRANSFER_SYNTAX_UID,
     COMPUTED,
-    INDEXED,
+    IN_ROWS,
     RETRIEVE_URL,
     tag_of,
 )
@@ -21,7 +21,6 @@ from shared.services.available_syntaxes import available_syntaxes
 from shared.services.metadata_file import unpack
 from shared.services.read_ahead import read_ahead
 
-_ALL_INDEXED = frozenset().union(*INDEXED.values()) | COMPUTED
 _BITS_ALLOCATED = tag_of("BitsAllocated")
 _KEYS_AT_ONCE = 1000
 _BLOBS_AT_ONCE = 8
@@ -71,7 +70,7 @@ class Search:
         self, matches: Sequence[Match], query: SearchQuery, base_url: str
     ) -> Sequence[Document]:
         fields = sorted(query.return_tags)
-        if query.return_tags <= _ALL_INDEXED:
+        if query.return_tags <= IN_ROWS[query.level]:
             return [_chosen(_available(match, base_url), fields) for match in matches]
         loaded = read_ahead(_each(matches), self._metadata, depth=_BLOBS_AT_ONCE)
         return [

@@ -226,6 +226,16 @@ async def test_the_first_question_of_viewers_is_answered(
     assert found["0020000D"]["Value"] == [source.StudyInstanceUID]
 
 
+async def test_what_belongs_to_the_series_is_told_of_a_study_by_v1_alone(client: Client) -> None:
+    await client.store("/v2", [part10(dataset(Modality="CT"))])
+    url = "studies?includefield=Modality"
+    (found,) = (await client.get(f"/v1/{url}", JSON)).json()
+    assert found["00080060"]["Value"] == ["CT"]
+    (found,) = (await client.get(f"/v2/{url}", JSON)).json()
+    assert "00080060" not in found
+    assert found["00080061"]["Value"] == ["CT"]
+
+
 async def test_results_tell_the_offset_of_their_times(client: Client) -> None:
     await client.store("/v2", [part10(dataset(TimezoneOffsetFromUTC="+0100"))])
     for version in ("v1", "v2"):

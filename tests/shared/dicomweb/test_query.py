@@ -357,6 +357,16 @@ def test_fields_are_included_by_keyword_and_tag_from_lists_and_repetitions() -> 
     assert included <= found.return_tags
 
 
+def test_v2_leaves_out_what_belongs_to_the_levels_below() -> None:
+    field = ("includefield", "Modality,Rows,ProtocolName,PatientName")
+    of_studies = query(field, version=2, level=Level.STUDY).return_tags
+    assert of_studies & {"00080060", "00280010", "00181030", "00100010"} == {"00181030", "00100010"}
+    of_series = query(field, version=2, level=Level.SERIES).return_tags
+    assert {"00080060", "00181030", "00100010"} <= of_series
+    assert "00280010" not in of_series
+    assert {"00080060", "00280010"} <= query(field, version=1).return_tags
+
+
 @pytest.mark.parametrize("text", ["NoSuchField", "rows", "", "Rows,", "Rows,,StudyID", "0010"])
 def test_v1_refuses_unknown_fields(text: str) -> None:
     with pytest.raises(InvalidQueryError, match="unknown attribute"):
@@ -364,8 +374,8 @@ def test_v1_refuses_unknown_fields(text: str) -> None:
 
 
 def test_v2_ignores_unknown_fields_with_a_warning() -> None:
-    found = query(("includefield", "Rows,NoSuchField,"), version=2)
-    assert tag_of("Rows") in found.return_tags
+    found = query(("includefield", "PatientAge,NoSuchField,"), version=2)
+    assert tag_of("PatientAge") in found.return_tags
     assert found.warnings == ("includefield NoSuchField is unknown and was ignored",)
 
 
@@ -384,8 +394,8 @@ def test_v1_refuses_all_fields_together_with_others(fields: list[str]) -> None:
 
 
 def test_v2_takes_all_fields_together_with_others() -> None:
-    found = query(("includefield", "all,Rows"), version=2)
-    assert found.return_tags >= ALL_FIELDS[Level.STUDY] | {tag_of("Rows")}
+    found = query(("includefield", "all,ProtocolName"), version=2)
+    assert found.return_tags >= ALL_FIELDS[Level.STUDY] | {tag_of("ProtocolName")}
 
 
 # --- what is returned ---------------------------------------------------------------------------
