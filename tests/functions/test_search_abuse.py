@@ -1,5 +1,6 @@
 """Queries made to hurt: each is refused, or answered with bounded work."""
 
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from urllib.parse import quote
@@ -43,26 +44,23 @@ STORMS = {
 }
 
 
-@pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("resource", ["studies", "instances"])
 @pytest.mark.parametrize("storm", STORMS.values(), ids=STORMS)
-async def test_a_storm_is_refused_or_answered_at_once(
-    client: Client, version: str, resource: str, storm: str
-) -> None:
+async def test_a_storm_is_refused_or_answered_at_once(client: Client, storm: str) -> None:
     await client.store("/v2", [part10(dataset())])
-    begun = perf_counter()
+    for resource in ("v1/studies", "v1/instances", "v2/studies", "v2/instances"):
+        begun = perf_counter()
 
-    answer = await client.get(f"/{version}/{resource}?{storm}", JSON)
+        answer = await client.get(f"/{resource}?{storm}", JSON)
 
-    assert perf_counter() - begun < 5
-    assert answer.status_code in {200, 204, 400}
-    if answer.status_code == 400:
-        assert code_of(answer.content) == "InvalidQuery"
-        assert len(answer.content) < 1000
-    headers = "".join(answer.headers.values())
-    assert len(headers) < 8192
-    assert "set-cookie" not in answer.headers
-    assert headers.isprintable()
+        assert perf_counter() - begun < 5
+        assert answer.status_code in {200, 204, 400}
+        if answer.status_code == 400:
+            assert code_of(answer.content) == "InvalidQuery"
+            assert len(answer.content) < 1000
+        headers = "".join(answer.headers.values())
+        assert len(headers) < 8192
+        assert "set-cookie" not in answer.headers
+        assert headers.isprintable()
 
 
 INJECTIONS = [
@@ -83,15 +81,15 @@ INJECTIONS = [
 ]
 
 
-@pytest.mark.parametrize("text", INJECTIONS)
 @pytest.mark.parametrize("fuzzy", ["", "&fuzzymatching=true"])
-async def test_sql_and_patterns_in_values_are_text(client: Client, text: str, fuzzy: str) -> None:
+async def test_sql_and_patterns_in_values_are_text(client: Client, fuzzy: str) -> None:
     await client.store("/v2", [part10(dataset(PatientID="P1"))])
-    for keyword in ("PatientID", "PatientName", "StudyDescription", "ModalitiesInStudy"):
+    keywords = ("PatientID", "PatientName", "StudyDescription", "ModalitiesInStudy")
+    for keyword, text in product(keywords, INJECTIONS):
         answer = await client.get(f"/v2/studies?{keyword}={quote(text)}{fuzzy}", JSON)
         # Without its wildcard nothing is left of a fuzzy name: that is any name.
         is_any = keyword == "PatientName" and fuzzy and text == "?"
-        assert answer.status_code == (200 if is_any else 204), keyword
+        assert answer.status_code == (200 if is_any else 204), (keyword, text)
     assert len((await client.get("/v2/studies", JSON)).json()) == 1
 
 
