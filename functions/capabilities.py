@@ -10,20 +10,19 @@ import orjson
 import yaml
 
 from functions.endpoint import (
-    JSON,
     ROUTES,
     DataAction,
     Response,
     ServiceRequest,
     resource,
 )
+from shared.dicomweb.media_type import JSON, YAML
 from shared.dicomweb.openapi import Route, openapi
 from shared.errors import NotFoundError
 from shared.wiring import Services
 
 blueprint = func.Blueprint()
 
-YAML = "application/yaml"
 _VARIABLE = re.compile(r"\\\{\w+\\\}")
 
 

@@ -23,13 +23,11 @@ from starlette.responses import StreamingResponse
 
 from shared import errors, wiring
 from shared.dicomweb.forwarded import Network, Origin, external_origin, is_trusted
-from shared.dicomweb.openapi import Route
+from shared.dicomweb.media_type import JSON
+from shared.dicomweb.openapi import IN_PARTITION, Route
 from shared.dicomweb.transactions import TRANSACTIONS
 from shared.ports import Partition
 from shared.wiring import Services
-
-DICOM_JSON = "application/dicom+json"
-JSON = "application/json"
 
 _log = logging.getLogger(__name__)
 
@@ -148,10 +146,10 @@ def transaction(  # noqa: PLR0913
         async def answer(request: TriggerRequest) -> PlainResponse:
             return await _answer(request, handle, creates_partition=creates_partition)
 
-        forms = {"": "{version}", "_in_partition": "{version}/partitions/{partition}"}
+        forms = {"": "{version}", IN_PARTITION: "{version}/partitions/{partition}"}
         for suffix, root in forms.items():
             _register(blueprint, answer, name + suffix, f"{root}/{route}", method, handler)
-        DATA_ACTIONS[name] = DATA_ACTIONS[name + "_in_partition"] = action
+        DATA_ACTIONS[name] = DATA_ACTIONS[name + IN_PARTITION] = action
         return handler
 
     return register

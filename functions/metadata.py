@@ -5,11 +5,12 @@ from http import HTTPMethod, HTTPStatus
 
 import azure.functions as func
 
-from functions.endpoint import DICOM_JSON, DataAction, Request, Response, transaction
+from functions.endpoint import DataAction, Request, Response, transaction
 from shared.dicom.resource import Level, parse_path
 from shared.dicomweb.conditional import entity_tag, is_unchanged
 from shared.dicomweb.content_coding import accepts_gzip
 from shared.dicomweb.data_set_type import DICOM_XML, acceptable_data_sets
+from shared.dicomweb.media_type import DICOM_JSON
 from shared.dicomweb.multipart import Chunk, MultipartWriter
 from shared.services.metadata import View
 from shared.wiring import Services

@@ -6,12 +6,13 @@ from http import HTTPMethod, HTTPStatus
 import azure.functions as func
 import orjson
 
-from functions.endpoint import DICOM_JSON, DataAction, Request, Response, transaction
+from functions.endpoint import DataAction, Request, Response, transaction
 from shared.dicom import xml_model
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level
 from shared.dicom.uid import Uid, parse_uid
 from shared.dicomweb.data_set_type import DICOM_XML, acceptable_data_sets
+from shared.dicomweb.media_type import DICOM_JSON
 from shared.dicomweb.multipart import Chunk, MultipartWriter
 from shared.dicomweb.query import V1_MAX_LIMIT, parse_query
 from shared.dicomweb.warning import remaining_results, warning_header

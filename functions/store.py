@@ -4,10 +4,10 @@ from http import HTTPMethod, HTTPStatus
 
 import azure.functions as func
 
-from functions.endpoint import DICOM_JSON, DataAction, Request, Response, transaction
+from functions.endpoint import DataAction, Request, Response, transaction
 from shared.dicom.json_model import dumps
 from shared.dicom.uid import parse_uid
-from shared.dicomweb.media_type import accept_dicom_json
+from shared.dicomweb.media_type import DICOM_JSON, accept_dicom_json
 from shared.dicomweb.store_report import StoreResult
 from shared.dicomweb.store_request import instance_bodies
 from shared.dicomweb.warning import warning_header

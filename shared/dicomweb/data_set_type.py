@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 
-from shared.dicomweb.media_type import DICOM_JSON, AcceptEntry, accept_dicom_json, parse_accept
+from shared.dicomweb.media_type import (
+    DICOM_JSON,
+    JSON,
+    AcceptEntry,
+    accept_dicom_json,
+    parse_accept,
+)
 from shared.errors import NotAcceptableError
 
 DICOM_XML = "application/dicom+xml"
 
-_JSON_NAMES = (DICOM_JSON, "application/json")
+_JSON_NAMES = (DICOM_JSON, JSON)
 
 
 def acceptable_data_sets(

@@ -21,6 +21,8 @@ AS_STORED = "*"
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
+JSON = "application/json"
+YAML = "application/yaml"
 MULTIPART = "multipart/related"
 OCTET_STREAM = "application/octet-stream"
 ZIP = "application/zip"
@@ -161,7 +163,7 @@ def accept_dicom_json(
         names: tuple[str, ...] = (DICOM_JSON,)
         entries = parse_accept(accept or (), skip_malformed=False)
     else:
-        names = (DICOM_JSON, "application/json")
+        names = (DICOM_JSON, JSON)
         entries = parse_accept(preferred) + parse_accept(accept or ())
         if not entries:
             return

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from shared.dicomweb.media_type import DICOM_JSON
-from shared.dicomweb.transactions import EVERY_ERROR, JSON, TRANSACTIONS, Parameter, Transaction
+from shared.dicomweb.media_type import DICOM_JSON, JSON, YAML
+from shared.dicomweb.transactions import EVERY_ERROR, TRANSACTIONS, Parameter, Transaction
 
 IN_PARTITION = "_in_partition"
 _VARIABLE = re.compile(r"\{(\w+)\}")
@@ -123,7 +123,7 @@ _ERROR: Mapping[str, Any] = {"schema": {"$ref": "#/components/schemas/Error"}}
 
 
 def _content(media_type: str) -> Mapping[str, Any]:
-    if media_type in (JSON, "application/yaml"):
+    if media_type in (JSON, YAML):
         return {"schema": {"type": "object"}}
     if media_type == DICOM_JSON:
         return {"schema": {"$ref": "#/components/schemas/DicomJson"}}

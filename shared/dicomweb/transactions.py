@@ -9,9 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from shared.dicomweb.media_type import DICOM, DICOM_JSON, MULTIPART, OCTET_STREAM, ZIP
+from shared.dicomweb.media_type import (
+    DICOM,
+    DICOM_JSON,
+    JSON,
+    MULTIPART,
+    OCTET_STREAM,
+    YAML,
+    ZIP,
+)
 
-JSON = "application/json"
 _ANY_BODY = ("*/*",)
 
 
@@ -250,10 +257,6 @@ TRANSACTIONS: Mapping[str, Transaction] = {
     "delete_study": _delete("a study"),
     "delete_series": _delete("a series"),
     "delete_instance": _delete("an instance"),
-    "describe_as_json": Transaction(
-        summary="Describe this API", gives={HTTPStatus.OK: ("application/json",)}
-    ),
-    "describe_as_yaml": Transaction(
-        summary="Describe this API", gives={HTTPStatus.OK: ("application/yaml",)}
-    ),
+    "describe_as_json": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (JSON,)}),
+    "describe_as_yaml": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (YAML,)}),
 }
