@@ -1,7 +1,7 @@
 """Every setting of the app in one frozen value, read once from the environment."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from enum import Enum, IntEnum
 from pathlib import Path
@@ -25,6 +25,20 @@ class Partitions(Enum):
     OPTIONAL = "optional"
     REQUIRED = "required"
     OFF = "off"
+
+
+class Authentication(Enum):
+    """Whether callers must prove who they are."""
+
+    NONE = "none"
+    ENTRA = "entra"
+
+
+class InboxSource(Enum):
+    """How the blob trigger learns of new files; `LogsAndContainerScan` polls."""
+
+    POLLING = "LogsAndContainerScan"
+    EVENT_GRID = "EventGrid"
 
 
 class EmptySearchStatus(IntEnum):
@@ -62,24 +76,58 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
-_READERS: dict[type, Callable[[str], Any]] = {
-    Path: lambda text: Path(text).resolve(),
+_READERS: dict[Any, Callable[[str], Any]] = {
+    Path | None: lambda text: Path(text).resolve(),
     bool: _switch,
     int: _positive,
     timedelta: _seconds,
     tuple[str, ...]: _list,
     tuple[Network, ...]: parse_networks,
     Partitions: Partitions,
+    Authentication: Authentication,
+    InboxSource: InboxSource,
     EmptySearchStatus: lambda text: EmptySearchStatus(int(text)),
+    str: str,
 }
+
+
+def _named(name: str, *, is_secret: bool = False) -> str:
+    """A text that is set under a name of Azure's."""
+    text: str = field(default="", repr=not is_secret, metadata={"name": name})
+    return text
+
+
+def setting_name(setting: Field[Any]) -> str:
+    """The environment variable of a field of Settings."""
+    return str(setting.metadata.get("name", setting.name.upper()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What can be set, by environment variables of the same names in capitals.
+    """What can be set, by environment variables of the same names in capitals, or of Azure's.
 
     Attributes:
-        data_directory: Folder of the embedded mode: blobs, index and secrets.
+        data_directory: Folder of whatever is embedded: blobs, index, secrets.
+        data_storage: Connection string of the storage account; without it and the URIs, files.
+        data_storage_blob_uri: Blob service of the account, to be used by the app's identity.
+        data_storage_table_uri: Table service of the account, likewise.
+        azure_client_id: Client ID of the app's user-assigned identity.
+        sql_server: Host name of Azure SQL, to be used by the app's identity; without it and a
+            connection string, SQLite.
+        sql_database: Name of the database there.
+        sql_connection_string: An ODBC connection string instead of the two.
+        sql_pool_size: Most connections of one worker process.
+        key_vault_uri: Key Vault with the secrets; without it, a file.
+        authentication: Whether callers must prove who they are.
+        allow_unauthenticated: Lets `none` be served beyond this machine; never on Azure.
+        entra_tenant_id: Tenant whose tokens are taken.
+        entra_audience: Audience that tokens must be made for.
+        entra_authority: Where the tenant's signing keys are found.
+        function_keys: Whether the host demands a function key of every caller.
+        inbox_source: How new files of the inbox are noticed.
+        inbox_upload_seconds: How long the address of an upload is good.
+        application_insights: Connection string of Application Insights.
+        otlp_endpoint: Where traces and metrics are sent by OTLP over HTTP.
         embedded_sync: Whether embedded writes reach the disk before they are acknowledged.
         data_partitions: Whether data partitions are optional, required or off.
         store_max_part_bytes: Largest single DICOM file taken.
@@ -98,7 +146,26 @@ class Settings:
         trusted_proxies: Addresses and networks whose Forwarded headers are believed.
     """
 
-    data_directory: Path
+    data_directory: Path | None = None
+    data_storage: str = field(default="", repr=False)
+    data_storage_blob_uri: str = _named("DATA_STORAGE__blobServiceUri")
+    data_storage_table_uri: str = _named("DATA_STORAGE__tableServiceUri")
+    azure_client_id: str = ""
+    sql_server: str = ""
+    sql_database: str = ""
+    sql_connection_string: str = field(default="", repr=False)
+    sql_pool_size: int = 8
+    key_vault_uri: str = ""
+    authentication: Authentication = Authentication.NONE
+    allow_unauthenticated: bool = False
+    entra_tenant_id: str = ""
+    entra_audience: str = ""
+    entra_authority: str = "https://login.microsoftonline.com"
+    function_keys: bool = False
+    inbox_source: InboxSource = InboxSource.POLLING
+    inbox_upload_seconds: timedelta = timedelta(hours=1)
+    application_insights: str = _named("APPLICATIONINSIGHTS_CONNECTION_STRING", is_secret=True)
+    otlp_endpoint: str = _named("OTEL_EXPORTER_OTLP_ENDPOINT")
     embedded_sync: bool = True
     data_partitions: Partitions = Partitions.OPTIONAL
     store_max_part_bytes: int = 4_294_967_295
@@ -127,19 +194,46 @@ class Settings:
         mistakes: list[str] = []
         types = get_type_hints(cls)
         for setting in fields(cls):
-            text = env.get(setting.name.upper(), "").strip()
+            text = env.get(setting_name(setting), "").strip()
             try:
                 if text:
                     values[setting.name] = _READERS[types[setting.name]](text)
-                elif setting.default is MISSING:
-                    mistakes.append(f"{setting.name.upper()} is missing")
             except ValueError as error:
-                mistakes.append(f"{setting.name.upper()} is wrong: {error}")
+                mistakes.append(f"{setting_name(setting)} is wrong: {error}")
         values, more = _with_request_limit(values, env)
-        mistakes += more
+        settings = cls(**values)
+        mistakes += [*more, *settings._contradictions()]
         if mistakes:
             raise SettingsError("; ".join(mistakes))
-        return cls(**values)
+        return settings
+
+    @property
+    def folder(self) -> Path:
+        """The data directory where something is embedded."""
+        if self.data_directory is None:
+            raise SettingsError("DATA_DIRECTORY is missing")
+        return self.data_directory
+
+    @property
+    def has_storage_account(self) -> bool:
+        """Whether blobs and tables are in a storage account, not in files."""
+        return bool(self.data_storage or self.data_storage_blob_uri)
+
+    @property
+    def has_sql_server(self) -> bool:
+        """Whether the index is on SQL Server or Azure SQL, not on SQLite."""
+        return bool(self.sql_connection_string or self.sql_server)
+
+    def _contradictions(self) -> list[str]:
+        is_embedded = not (self.has_storage_account and self.has_sql_server and self.key_vault_uri)
+        found = []
+        if is_embedded and self.data_directory is None:
+            found.append("DATA_DIRECTORY is missing")
+        if bool(self.data_storage_blob_uri) is not bool(self.data_storage_table_uri):
+            found.append("DATA_STORAGE__blobServiceUri and DATA_STORAGE__tableServiceUri: set both")
+        if bool(self.sql_server) is not bool(self.sql_database):
+            found.append("SQL_SERVER and SQL_DATABASE: set both")
+        return found
 
 
 def _with_request_limit(

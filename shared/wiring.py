@@ -80,20 +80,15 @@ def prepare() -> None:
     from shared.adapters.sql_index.migrate import migrate  # noqa: PLC0415 - slow, needed but here
 
     settings = Settings.from_env(os.environ)
-    settings.data_directory.mkdir(parents=True, exist_ok=True)
-    migrate(index_url(settings.data_directory))
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    migrate(index_url(settings.folder))
 
 
 def build(settings: Settings) -> Services:
-    """Make the services of the embedded mode; the schema must be up to date."""
-    folder = settings.data_directory
-    blobs = ObstoreBlobs.in_folder(folder, sync=settings.embedded_sync)
-    index = SqlIndex(
-        index_url(folder),
-        sync=settings.embedded_sync,
-        search_timeout=settings.search_timeout_seconds,
-    )
-    state = SqlStateTable(index)
+    """Make the services; the schema of the index must be up to date."""
+    blobs = _blobs(settings)
+    index = _index(settings)
+    state = _state(settings, index)
     writer = InstanceWriter(blobs, bulk_data_threshold_bytes=settings.bulk_data_threshold_bytes)
     documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)
     images, work = Images(blobs), PixelWork()
@@ -101,7 +96,7 @@ def build(settings: Settings) -> Services:
         settings=settings,
         blobs=blobs,
         index=index,
-        secrets=LocalSecrets(folder / "secrets.json"),
+        secrets=_secrets(settings),
         state=state,
         partitions=Partitions(
             index,
@@ -136,3 +131,23 @@ def build(settings: Settings) -> Services:
         cors=CorsRule(settings.cors_allowed_origins),
         health=Health({"Index": index.check, "BlobStore": blobs.check}),
     )
+
+
+def _blobs(settings: Settings) -> BlobStore:
+    return ObstoreBlobs.in_folder(settings.folder, sync=settings.embedded_sync)
+
+
+def _index(settings: Settings) -> SqlIndex:
+    return SqlIndex(
+        index_url(settings.folder),
+        sync=settings.embedded_sync,
+        search_timeout=settings.search_timeout_seconds,
+    )
+
+
+def _state(_settings: Settings, index: SqlIndex) -> StateTable:
+    return SqlStateTable(index)
+
+
+def _secrets(settings: Settings) -> Secrets:
+    return LocalSecrets(settings.folder / "secrets.json")

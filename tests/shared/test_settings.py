@@ -1,4 +1,4 @@
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,10 +7,12 @@ import pytest
 
 from shared.settings import (
     HOST_BODY_LIMIT,
+    Authentication,
     EmptySearchStatus,
     Partitions,
     Settings,
     SettingsError,
+    setting_name,
 )
 
 EXAMPLE = Path(__file__).parents[2] / "local.settings.example.json"
@@ -62,7 +64,7 @@ def test_the_request_limit_lies_below_that_of_the_host(tmp_path: Path) -> None:
 
 def test_the_example_names_every_setting_and_no_other() -> None:
     example = orjson.loads(EXAMPLE.read_bytes())["Values"]
-    assert set(example) - OF_THE_HOST == {setting.name.upper() for setting in fields(Settings)}
+    assert set(example) - OF_THE_HOST == {setting_name(setting) for setting in fields(Settings)}
     assert set(example) >= OF_THE_HOST
 
 
@@ -70,7 +72,9 @@ def test_the_example_is_valid_and_says_what_holds_without_it() -> None:
     example = orjson.loads(EXAMPLE.read_bytes())["Values"]
     settings = Settings.from_env(example)
     for setting in fields(Settings):
-        if setting.default is not MISSING and setting.name not in (
+        if setting.name not in (
+            "data_directory",
+            "data_storage",  # func start has Azurite, for the host itself needs it
             "store_max_part_bytes",
             "store_max_request_bytes",
         ):
@@ -78,6 +82,12 @@ def test_the_example_is_valid_and_says_what_holds_without_it() -> None:
 
 
 WRONG = {
+    "SQL_POOL_SIZE": "0",
+    "AUTHENTICATION": "basic",
+    "ALLOW_UNAUTHENTICATED": "perhaps",
+    "FUNCTION_KEYS": "some",
+    "INBOX_SOURCE": "pigeon",
+    "INBOX_UPLOAD_SECONDS": "-5",
     "EMBEDDED_SYNC": "maybe",
     "DATA_PARTITIONS": "sometimes",
     "STORE_MAX_PART_BYTES": "-1",
@@ -103,8 +113,10 @@ def test_a_mistake_in_any_setting_is_named_beside_all_others() -> None:
 
     mistakes = str(refused.value).split("; ")
     named = {mistake.split()[0] for mistake in mistakes}
-    cannot_be_wrong = {"CORS_ALLOWED_ORIGINS"}
-    assert named | cannot_be_wrong == {setting.name.upper() for setting in fields(Settings)} | {
+    cannot_be_wrong = {"CORS_ALLOWED_ORIGINS"} | {
+        setting_name(setting) for setting in fields(Settings) if setting.type is str
+    }
+    assert named | cannot_be_wrong == {setting_name(setting) for setting in fields(Settings)} | {
         HOST_BODY_LIMIT
     }
 
@@ -118,3 +130,44 @@ def test_a_switch_is_read_in_several_forms(tmp_path: Path, text: str, *, value: 
 def test_an_empty_setting_is_one_that_is_not_given(tmp_path: Path) -> None:
     settings = Settings.from_env({"DATA_DIRECTORY": str(tmp_path), "STORE_MAX_PARTS": " "})
     assert settings == Settings.from_env({"DATA_DIRECTORY": str(tmp_path)})
+
+
+IDENTITY = {
+    "DATA_STORAGE__blobServiceUri": "https://a.blob.core.windows.net",
+    "DATA_STORAGE__tableServiceUri": "https://a.table.core.windows.net",
+    "SQL_SERVER": "a.database.windows.net",
+    "SQL_DATABASE": "dicom",
+    "KEY_VAULT_URI": "https://a.vault.azure.net",
+}
+
+
+def test_nothing_embedded_needs_no_folder() -> None:
+    settings = Settings.from_env(IDENTITY)
+    assert settings.has_storage_account
+    assert settings.has_sql_server
+
+
+@pytest.mark.parametrize("name", ["KEY_VAULT_URI", "SQL_SERVER", "DATA_STORAGE__blobServiceUri"])
+def test_anything_embedded_needs_a_folder(name: str) -> None:
+    with pytest.raises(SettingsError, match="DATA_DIRECTORY is missing"):
+        Settings.from_env({**IDENTITY, name: ""})
+
+
+@pytest.mark.parametrize("name", ["SQL_DATABASE", "DATA_STORAGE__tableServiceUri"])
+def test_half_an_address_is_a_mistake(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: set both"):
+        Settings.from_env({**IDENTITY, name: ""})
+
+
+def test_no_secret_is_printed_with_the_settings(tmp_path: Path) -> None:
+    env = {"DATA_DIRECTORY": str(tmp_path), "DATA_STORAGE": "AccountKey=hidden"}
+    env |= {"SQL_CONNECTION_STRING": "Pwd=hidden"}
+    env |= {"APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=hidden"}
+    assert "hidden" not in repr(Settings.from_env(env))
+
+
+def test_authentication_is_off_unless_asked_for(tmp_path: Path) -> None:
+    env = {"DATA_DIRECTORY": str(tmp_path)}
+    assert Settings.from_env(env).authentication is Authentication.NONE
+    entra = Settings.from_env({**env, "AUTHENTICATION": "entra"})
+    assert entra.authentication is Authentication.ENTRA
