@@ -40,7 +40,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mssql import DATETIME2
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that this code is written for."""
 
 MAX_TEXT = 200
@@ -327,3 +327,18 @@ state_row = Table(
     Column("row_values", UnicodeText, nullable=False),  # a JSON object
     sqlite_with_rowid=False,
 )
+
+operation = Table(
+    "operation",
+    metadata,
+    Column("operation_id", _ascii(32), primary_key=True),
+    Column("type", _ascii(16), nullable=False),
+    Column("status", _ascii(16), nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("last_updated", UtcDateTime, nullable=False),
+    Column("percent_complete", Integer),
+    Column("input", UnicodeText, nullable=False),  # a JSON object
+    Column("results", UnicodeText),  # a JSON object
+)
+Index("ix_operation_status", operation.c.status, operation.c.created)
+Index("ix_operation_created", operation.c.created)
