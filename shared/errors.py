@@ -28,6 +28,10 @@ class MalformedMultipartError(InvalidRequestError):
     """A multipart/related body breaks RFC 2046 or one of our limits on its framing."""
 
 
+class InvalidBlobNameError(InvalidRequestError):
+    """A name is not one of a blob, or leads out of the place where it is looked for."""
+
+
 class InvalidFrameListError(InvalidRequestError):
     """A list of frame numbers is not made of distinct integers from 1."""
 

@@ -29,6 +29,8 @@ from shared.services.transcoding import Transcoding
 from shared.settings import Partitions as PartitionRule
 from shared.settings import Settings
 
+_DICOM = "dicom"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -133,8 +135,10 @@ def build(settings: Settings) -> Services:
     )
 
 
-def _blobs(settings: Settings) -> BlobStore:
-    return ObstoreBlobs.in_folder(settings.folder, sync=settings.embedded_sync)
+def _blobs(settings: Settings, container: str = _DICOM) -> BlobStore:
+    """The blobs of a container; in files, "dicom" is the data folder, any other one below it."""
+    folder = settings.folder if container == _DICOM else settings.folder / container
+    return ObstoreBlobs.in_folder(folder, sync=settings.embedded_sync)
 
 
 def _index(settings: Settings) -> SqlIndex:

@@ -5,6 +5,7 @@ obstore's calls block a thread of this adapter's own, which costs less than its 
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Buffer, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,12 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, MemoryStore, ObjectStore
 
 from shared.dicom.blob_names import INSTANCE_KINDS
-from shared.errors import BlobExistsError, BlobNotFoundError, StoreUnavailableError
+from shared.errors import (
+    BlobExistsError,
+    BlobNotFoundError,
+    InvalidBlobNameError,
+    StoreUnavailableError,
+)
 from shared.ports import BlobInfo
 
 if TYPE_CHECKING:  # obstore has these for type checkers only
@@ -31,6 +37,10 @@ _WRITE_BUFFER_BYTES = 4_194_304
 _COALESCE_BYTES = 65_536
 _LISTED_AT_ONCE = 1000
 _STAGING = "staging/"
+_UNNAMABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_LONGEST_NAME = 1024
+"""On Azure; and obstore puts a mark behind the name of a file under way."""
+_LONGEST_FILE_NAME_BYTES = 240
 _MISSING = (NotFoundError, FileNotFoundError)
 """obstore documents the first, and raises the second."""
 
@@ -56,7 +66,7 @@ class ObstoreBlobs:
 
     async def put(self, name: str, content: Buffer) -> None:
         """See BlobStore."""
-        await self._run(self._put, _checked(name), content)
+        await self._run(self._put, self._checked(name), content)
 
     def _put(self, name: str, content: Buffer) -> None:
         obstore.put(self._store, name, memoryview(content), mode="create", use_multipart=False)
@@ -65,9 +75,9 @@ class ObstoreBlobs:
 
     async def put_stream(self, name: str, chunks: AsyncIterator[Buffer]) -> int:
         """See BlobStore."""
-        _checked(name)
+        self._checked(name)
         # Written aside first: a write cut short must not show, and a name is taken only once.
-        staged = f"{_STAGING}{uuid4().hex}"
+        staged = f"{_STAGING}{uuid4().hex}.tmp"
         writer = obstore.open_writer(
             self._store, staged, buffer_size=_WRITE_BUFFER_BYTES, max_concurrency=1
         )
@@ -91,10 +101,12 @@ class ObstoreBlobs:
 
     async def get(self, name: str) -> Buffer:
         """See BlobStore."""
+        self._checked(name)
         return await self._run(lambda: obstore.get(self._store, name).bytes())
 
     async def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
         """See BlobStore."""
+        self._checked(name)
         starts = [offset for offset, _ in ranges]
         lengths = [length for _, length in ranges]
         return await self._run(
@@ -109,6 +121,7 @@ class ObstoreBlobs:
         self, name: str, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[Buffer]:
         """See BlobStore."""
+        self._checked(name)
         if length == 0:
             return
         chunks = await self._run(self._open, name, offset, length)
@@ -128,7 +141,8 @@ class ObstoreBlobs:
 
     async def delete(self, names: Sequence[str]) -> None:
         """See BlobStore."""
-        await asyncio.gather(*(self._run(self._delete, batch) for batch in _shares(names)))
+        checked = [self._checked(name) for name in names]
+        await asyncio.gather(*(self._run(self._delete, batch) for batch in _shares(checked)))
 
     def _delete(self, names: Sequence[str]) -> None:
         for name in names:
@@ -156,6 +170,11 @@ class ObstoreBlobs:
     async def check(self) -> None:
         """See BlobStore."""
         await self._run(lambda: next(iter(obstore.list(self._store, chunk_size=1)), None))
+
+    def _checked(self, name: str) -> str:
+        if not _is_name(name) or (self._folder is not None and not _is_file_name(name)):
+            raise InvalidBlobNameError("This is no name of a blob.")
+        return name
 
     async def _run[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         def translated() -> R:
@@ -236,11 +255,24 @@ def _shares(names: Sequence[str]) -> Iterator[Sequence[str]]:
         yield names[first::_THREADS]
 
 
-def _checked(name: str) -> str:
+def _is_name(name: str) -> bool:
+    """Whether a name is one on Azure and cannot lead out of the store.
+
+    Empty segments, which Azure allows, are read by obstore as if they were not there.
+    """
+    parts = name.split("/")
+    return (
+        len(name) <= _LONGEST_NAME
+        and _UNNAMABLE.search(name) is None
+        and not any(part in ("", ".", "..") for part in parts)
+    )
+
+
+def _is_file_name(name: str) -> bool:
     # A "#" marks the files of writes under way, which listings leave out.
-    if "#" in name or any(part in ("", ".", "..") for part in name.split("/")):
-        raise ValueError(name)
-    return name
+    return "#" not in name and all(
+        len(part.encode()) <= _LONGEST_FILE_NAME_BYTES for part in name.split("/")
+    )
 
 
 @contextmanager

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.obstore_blobs import ObstoreBlobs
-from shared.errors import BlobExistsError, BlobNotFoundError, StoreUnavailableError
+from shared.errors import (
+    BlobExistsError,
+    BlobNotFoundError,
+    InvalidBlobNameError,
+    StoreUnavailableError,
+)
 from shared.ports import BlobInfo, BlobStore
 
 NAME = "dicom/000/20260101/one"
@@ -212,14 +217,47 @@ async def test_folders_are_the_next_segments(blobs: BlobStore) -> None:
     assert list(await blobs.list_folders("nothing/")) == []
 
 
-@pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "../a", "a/../b", "a/.", "a/b#1"])
+FOREIGN_NAMES = (
+    "é ü/Ärzte 2026.dcm",
+    "a%20b",
+    "a%2Fb",
+    "a+b",
+    "a?b&c=d",
+    "[x]{y}",
+    "~*:'\"|<>",
+    "dots..dcm",
+    ".hidden",
+    "/".join(["d" * 200] * 5),
+)
+
+
+async def test_names_from_outside_are_kept_apart_and_listed_as_they_are(blobs: BlobStore) -> None:
+    for name in FOREIGN_NAMES:
+        await blobs.put(f"in/{name}", name.encode())
+    assert await _names(blobs, "in/") == {f"in/{name}" for name in FOREIGN_NAMES}
+    for name in FOREIGN_NAMES:
+        assert bytes(await blobs.get(f"in/{name}")) == name.encode()
+    await blobs.delete([f"in/{name}" for name in FOREIGN_NAMES])
+    assert await _names(blobs, "in/") == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "/a", "a/", "a//b", "../a", "a/../b", "a/.", "a\nb", "\x00", "\x7f", "\ud800", "a" * 1025],
+)
 async def test_names_that_lead_elsewhere_are_refused(
     blobs: BlobStore, name: str, folder: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r".*"):
-        await blobs.put(name, b"x")
-    with pytest.raises(ValueError, match=r".*"):
-        await blobs.put_stream(name, _chunks(b"x"))
+    for refused in (
+        blobs.put(name, b"x"),
+        blobs.put_stream(name, _chunks(b"x")),
+        blobs.get(name),
+        blobs.get_ranges(name, [(0, 1)]),
+        _content(blobs.stream(name)),
+        blobs.delete([NAME, name]),
+    ):
+        with pytest.raises(InvalidBlobNameError):
+            await refused
     assert _files(folder.parent) == []
 
 
@@ -276,6 +314,14 @@ async def test_a_file_is_streamed_in_small_chunks(folder: Path) -> None:
     lengths = [memoryview(chunk).nbytes async for chunk in blobs.stream(NAME)]
     assert sum(lengths) == 16 * MIB
     assert max(lengths) <= 2 * MIB
+
+
+@pytest.mark.parametrize("name", ["a/b#1", "a#1/b", "a/b#1.dcm", "é" * 121])
+async def test_names_that_no_file_here_has_are_refused(folder: Path, name: str) -> None:
+    blobs = ObstoreBlobs.in_folder(folder, sync=False)
+    with pytest.raises(InvalidBlobNameError):
+        await blobs.put(name, b"x")
+    assert _files(folder) == []
 
 
 @pytest.fixture
