@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Buffer, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level, ResourcePath
@@ -226,7 +226,13 @@ class InstanceState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An entry of the change feed; `sequence` has no gaps and grows with `timestamp` (UTC)."""
+    """An entry of the change feed.
+
+    Attributes:
+        sequence: From 1, without gaps.
+        timestamp: UTC; never less than that of an entry before.
+        blob_id: Names the blobs of the instance as it is now, None where it is deleted.
+    """
 
     sequence: int
     timestamp: datetime
@@ -234,6 +240,7 @@ class Change:
     state: InstanceState
     partition_name: str
     path: ResourcePath
+    blob_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +370,14 @@ class Index(Protocol):
     async def changes(self, after: int, limit: int) -> Sequence[Change]:
         """The entries with a sequence above `after`, numbering new ones first."""
 
+    async def changes_in_window(
+        self, start: datetime, end: datetime, offset: int, limit: int
+    ) -> Sequence[Change]:
+        """The entries from `start` to before `end` (UTC) without the first `offset` of them.
+
+        New ones are numbered first. A window that ended before the call is final.
+        """
+
     async def latest_change(self) -> Change | None:
         """The entry with the highest sequence."""
 
@@ -387,6 +402,122 @@ class Index(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and threads."""
+
+
+# --- long-running operations --------------------------------------------------------------------
+
+
+class OperationType(Enum):
+    """What a long-running operation does."""
+
+    REINDEX = "reindex"
+    UPDATE = "update"
+    EXPORT = "export"
+
+    @property
+    def workflow(self) -> str:
+        """Name of the orchestrator that does it."""
+        return f"{self.value}_workflow"
+
+
+class OperationStatus(Enum):
+    """How far a long-running operation is."""
+
+    NOT_STARTED = "notStarted"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in (OperationStatus.NOT_STARTED, OperationStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A long-running operation.
+
+    Attributes:
+        id: 32 hexadecimal digits; also the id of its orchestration.
+        created: When it was asked for, UTC.
+        last_updated: When its status, progress or results last changed, UTC.
+        percent_complete: 0 to 100, None where that cannot be told.
+        input: What was asked for, as JSON; never a secret.
+        results: What it has done so far or in the end, as JSON.
+    """
+
+    id: str
+    type: OperationType
+    status: OperationStatus
+    created: datetime
+    last_updated: datetime
+    percent_complete: int | None
+    input: Mapping[str, Any]
+    results: Mapping[str, Any] | None
+
+
+class OperationTable(Protocol):
+    """The long-running operations, kept so that none is lost with the engine that drives it."""
+
+    async def add(self, operation: Operation, *, alone: bool) -> Operation | None:
+        """Note a new operation.
+
+        With `alone`, only if no other one of its type is unfinished; that one is given instead.
+        """
+
+    async def find(self, operation_id: str) -> Operation | None:
+        """Find an operation."""
+
+    async def list(self, limit: int, offset: int) -> Sequence[Operation]:
+        """The operations, newest first."""
+
+    async def unfinished(self) -> Sequence[Operation]:
+        """Those that are not final, oldest first."""
+
+    async def update(
+        self,
+        operation_id: str,
+        now: datetime,
+        *,
+        status: OperationStatus,
+        percent_complete: int | None = None,
+        results: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Change an operation that is not final; False, and nothing, if it is final or unknown.
+
+        What is None stays as it was.
+        """
+
+    async def remove_final(self, before: datetime) -> Sequence[str]:
+        """Forget the final ones that last changed before a moment, and give their ids."""
+
+
+class OrchestrationState(Enum):
+    """What an engine knows of an orchestration."""
+
+    UNKNOWN = "unknown"
+    UNFINISHED = "unfinished"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TERMINATED = "terminated"
+
+
+class Orchestrations(Protocol):
+    """The engine that drives long-running operations, one orchestration each."""
+
+    async def start(self, operation: Operation) -> None:
+        """Start the orchestration of an operation; one that is known already goes on."""
+
+    async def state(self, operation_id: str) -> OrchestrationState:
+        """What is known of an orchestration."""
+
+    async def terminate(self, operation_id: str) -> None:
+        """End an orchestration where it stands; activities under way end by themselves."""
+
+    async def forget(self, operation_id: str) -> None:
+        """Drop the history of an orchestration that has ended."""
 
 
 # --- secrets and small state --------------------------------------------------------------------

@@ -142,6 +142,7 @@ class Settings:
         series_document_grace_seconds: How long superseded series documents stay for slow readers.
         orphan_age_seconds: Age from which a blob that no row names is removed.
         max_orphans_per_run: More orphans than this in one run stop the sweeper.
+        operation_history_seconds: How long a finished operation can be asked for.
         cors_allowed_origins: Web origins whose pages may read answers; `*` stands for all.
         trusted_proxies: Addresses and networks whose Forwarded headers are believed.
     """
@@ -180,6 +181,7 @@ class Settings:
     series_document_grace_seconds: timedelta = timedelta(minutes=15)
     orphan_age_seconds: timedelta = timedelta(days=1)
     max_orphans_per_run: int = 1000
+    operation_history_seconds: timedelta = timedelta(days=7)
     cors_allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
 

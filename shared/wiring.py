@@ -7,6 +7,7 @@ from pathlib import Path
 from shared.adapters.local_secrets import LocalSecrets
 from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_operation_table import SqlOperationTable
 from shared.adapters.sql_state_table import SqlStateTable
 from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
@@ -18,6 +19,7 @@ from shared.services.health import Health
 from shared.services.images import Images
 from shared.services.instance_writer import InstanceWriter
 from shared.services.metadata import Metadata
+from shared.services.operations import Operations
 from shared.services.partitions import Partitions
 from shared.services.pixel_work import PixelWork
 from shared.services.rendering import Render
@@ -51,6 +53,7 @@ class Services:
     search: Search
     delete: Delete
     cleanup: Cleanup
+    operations: Operations
     health: Health
     cors: CorsRule
 
@@ -130,6 +133,7 @@ def build(settings: Settings) -> Services:
             orphan_age=settings.orphan_age_seconds,
             max_orphans_per_run=settings.max_orphans_per_run,
         ),
+        operations=Operations(SqlOperationTable(index), settings.operation_history_seconds),
         cors=CorsRule(settings.cors_allowed_origins),
         health=Health({"Index": index.check, "BlobStore": blobs.check}),
     )

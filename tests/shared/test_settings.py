@@ -102,6 +102,7 @@ WRONG = {
     "SERIES_DOCUMENT_GRACE_SECONDS": "soon",
     "ORPHAN_AGE_SECONDS": "1d",
     "MAX_ORPHANS_PER_RUN": "0",
+    "OPERATION_HISTORY_SECONDS": "a week",
     "TRUSTED_PROXIES": "10.0.0.0/8, proxy",
     HOST_BODY_LIMIT: "unlimited",
 }

@@ -1,0 +1,181 @@
+"""Long-running operations: started, followed, cancelled, and started again when they were lost.
+
+Everything that must survive is in the operation's row. The engine only drives: when it has
+forgotten an operation that is not final, the operation is started again, and goes on from what its
+activities find done.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from shared.errors import ConflictError, NotFoundError, StoreUnavailableError
+from shared.ports import (
+    Operation,
+    OperationStatus,
+    OperationTable,
+    OperationType,
+    Orchestrations,
+    OrchestrationState,
+)
+
+_SETTLING = timedelta(seconds=30)
+"""An operation younger than this may not have reached the engine yet."""
+
+_ENDED = {
+    OrchestrationState.COMPLETED: OperationStatus.FAILED,  # It would have said how it ended.
+    OrchestrationState.FAILED: OperationStatus.FAILED,
+    OrchestrationState.TERMINATED: OperationStatus.CANCELED,
+}
+
+_log = logging.getLogger(__name__)
+
+
+class OperationRunningError(ConflictError):
+    """Another operation of this type must end first; `operation_id` is that one's."""
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__("Another operation of this kind is not finished.")
+        self.operation_id = operation_id
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What is known of long-running operations.
+
+    Attributes:
+        history: How long a final operation is remembered.
+    """
+
+    table: OperationTable
+    history: timedelta
+
+    async def start(
+        self,
+        orchestrations: Orchestrations,
+        kind: OperationType,
+        asked: Mapping[str, Any],
+        *,
+        operation_id: str | None = None,
+        alone: bool = False,
+    ) -> Operation:
+        """Note an operation and start it; with `alone`, only one of its type at a time.
+
+        Raises:
+            OperationRunningError: One of its type is not final.
+        """
+        now = datetime.now(UTC)
+        operation = Operation(
+            id=operation_id or uuid4().hex,
+            type=kind,
+            status=OperationStatus.NOT_STARTED,
+            created=now,
+            last_updated=now,
+            percent_complete=0,
+            input=asked,
+            results=None,
+        )
+        other = await self.table.add(operation, alone=alone)
+        if other is not None:
+            raise OperationRunningError(other.id)
+        try:
+            await orchestrations.start(operation)
+        except StoreUnavailableError:
+            # It is noted, so it will be started.
+            _log.warning("operation %s: the engine does not answer", operation.id)
+        return operation
+
+    async def get(self, operation_id: str) -> Operation:
+        """Find an operation.
+
+        Raises:
+            NotFoundError: There is none, or it is long over.
+        """
+        operation = await self.table.find(operation_id)
+        if operation is None:
+            raise NotFoundError("There is no such operation.")
+        return operation
+
+    async def list(self, limit: int, offset: int) -> Sequence[Operation]:
+        """The operations, newest first."""
+        return await self.table.list(limit, offset)
+
+    async def cancel(self, orchestrations: Orchestrations, operation_id: str) -> Operation:
+        """Let an operation end where it stands; what it has done stays done.
+
+        Raises:
+            NotFoundError: There is none.
+            ConflictError: It has ended.
+        """
+        operation = await self.get(operation_id)
+        now = datetime.now(UTC)
+        # First the row: from here on no activity of it reports progress, nor is it started again.
+        if not await self.table.update(operation_id, now, status=OperationStatus.CANCELED):
+            raise ConflictError("The operation has ended.")
+        try:
+            await orchestrations.terminate(operation_id)
+        except StoreUnavailableError:
+            _log.warning("operation %s: the engine does not answer", operation_id)
+        return replace(operation, status=OperationStatus.CANCELED, last_updated=now)
+
+    async def report(
+        self,
+        operation_id: str,
+        percent_complete: int | None = None,
+        results: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Tell how far an operation is; False when it is cancelled, and must do no more."""
+        return await self.table.update(
+            operation_id,
+            datetime.now(UTC),
+            status=OperationStatus.RUNNING,
+            percent_complete=percent_complete,
+            results=results,
+        )
+
+    async def finish(
+        self,
+        operation_id: str,
+        results: Mapping[str, Any] | None = None,
+        *,
+        has_failed: bool = False,
+    ) -> None:
+        """Tell how an operation ended; one that is final stays as it is."""
+        status = OperationStatus.FAILED if has_failed else OperationStatus.SUCCEEDED
+        percent = None if has_failed else 100
+        now = datetime.now(UTC)
+        await self.table.update(
+            operation_id, now, status=status, percent_complete=percent, results=results
+        )
+
+    async def watch(self, orchestrations: Orchestrations) -> int:
+        """Start again what the engine has forgotten, end what has ended there, and count both."""
+        newest = datetime.now(UTC) - _SETTLING
+        waiting = [one for one in await self.table.unfinished() if one.last_updated < newest]
+        mended = 0
+        for operation in waiting:
+            mended += await self._mend(orchestrations, operation)
+        if mended:
+            _log.warning("watchdog: %d operations were started again or ended", mended)
+        return mended
+
+    async def _mend(self, orchestrations: Orchestrations, operation: Operation) -> bool:
+        state = await orchestrations.state(operation.id)
+        if state is OrchestrationState.UNFINISHED:
+            return False
+        if state is OrchestrationState.UNKNOWN:
+            await orchestrations.start(operation)
+            return True
+        now = datetime.now(UTC)
+        return await self.table.update(operation.id, now, status=_ENDED[state])
+
+    async def forget(self, orchestrations: Orchestrations) -> int:
+        """Forget final operations whose time is over, and count them."""
+        ids = await self.table.remove_final(datetime.now(UTC) - self.history)
+        for operation_id in ids:
+            await orchestrations.forget(operation_id)
+        _log.info("operations: %d forgotten", len(ids))
+        return len(ids)
