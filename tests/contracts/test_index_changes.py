@@ -1,5 +1,5 @@
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from shared.dicom.resource import ResourcePath
@@ -7,6 +7,8 @@ from shared.ports import Change, ChangeAction, Index, InstanceState, Partition
 from tests.contracts.index_data import new_instance, path, study_uid
 
 NOW = datetime.now(UTC)
+FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 
 def _states(changes: "list[Change]") -> list[tuple[ChangeAction, InstanceState]]:
@@ -95,6 +97,64 @@ async def test_changes_are_read_in_pages(index: Index, partition: Partition) -> 
     assert [change.sequence for change in await index.changes(2, 2)] == [3, 4]
     assert [change.sequence for change in await index.changes(4, 2)] == [5]
     assert await index.changes(5, 2) == []
+
+
+async def _of_three_moments(index: Index, partition: Partition) -> list[Change]:
+    """Six changes, numbered two at a time."""
+    for number in (1, 3, 5):
+        await index.commit(partition, [new_instance(path(number + n)) for n in (0, 1)])
+        await index.number_changes()
+        await asyncio.sleep(0.002)
+    changes = await _all(index)
+    assert [change.sequence for change in changes] == [1, 2, 3, 4, 5, 6]
+    assert changes[1].timestamp < changes[2].timestamp < changes[4].timestamp
+    return changes
+
+
+async def test_a_window_has_its_start_and_not_its_end(index: Index, partition: Partition) -> None:
+    changes = await _of_three_moments(index, partition)
+    first, second, third = (changes[n].timestamp for n in (0, 2, 4))
+    tick = timedelta(microseconds=1)
+    for start, end, expected in [
+        (FIRST_MOMENT, LAST_MOMENT, [1, 2, 3, 4, 5, 6]),
+        (first, third, [1, 2, 3, 4]),
+        (second, third, [3, 4]),
+        (second, second + tick, [3, 4]),
+        (first + tick, second, []),
+        (first + tick, third + tick, [3, 4, 5, 6]),
+        (third + tick, LAST_MOMENT, []),
+        (FIRST_MOMENT, first, []),
+    ]:
+        found = await index.changes_in_window(start, end, 0, 100)
+        assert [change.sequence for change in found] == expected
+
+
+async def test_a_window_is_read_in_pages(index: Index, partition: Partition) -> None:
+    changes = await _of_three_moments(index, partition)
+    window = changes[2].timestamp, LAST_MOMENT
+    pages = [await index.changes_in_window(*window, offset, 3) for offset in (0, 3, 4, 1 << 62)]
+    assert [[change.sequence for change in page] for page in pages] == [[3, 4, 5], [6], [], []]
+    closed = await index.changes_in_window(window[0], changes[4].timestamp, 1, 3)
+    assert [change.sequence for change in closed] == [4]
+
+
+async def test_a_window_numbers_what_is_new_first(index: Index, partition: Partition) -> None:
+    before = datetime.now(UTC)
+    await index.commit(partition, [new_instance()])
+    [change] = await index.changes_in_window(before, LAST_MOMENT, 0, 10)
+    assert change.sequence == 1
+    assert await index.changes_in_window(before, before, 0, 10) == []
+
+
+async def test_a_change_names_the_blobs_of_what_is_there_now(
+    index: Index, partition: Partition
+) -> None:
+    first, second = new_instance(), new_instance(content=b"other")
+    await index.commit(partition, [first])
+    await index.commit(partition, [second], replaced_until=NOW)
+    assert [change.blob_id for change in await _all(index)] == [second.file.blob_id] * 2
+    await index.delete(partition, path(), NOW)
+    assert [change.blob_id for change in await _all(index)] == [None] * 3
 
 
 async def test_the_latest_change_is_the_last_one(index: Index, partition: Partition) -> None:

@@ -1,12 +1,19 @@
 """Every kind of search is served by an index, as SQLite itself plans it."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event
 
-from shared.adapters.sql_index.changes import has_deletion
+from shared.adapters.sql_index.changes import (
+    changes_after,
+    changes_in_window,
+    has_deletion,
+    has_unnumbered,
+    latest_change,
+)
 from shared.adapters.sql_index.commit import FIND
 from shared.adapters.sql_index.search import matches_of, search
 from shared.adapters.sql_index.sqlite import reader_engine
@@ -188,3 +195,34 @@ def test_a_deletion_is_looked_up_among_the_deletions_alone(
 ) -> None:
     (step,) = _steps(connection, lambda: has_deletion(connection, 1, at))
     assert "SEARCH change USING INDEX ix_change_deleted (partition_key=? AND study_instance" in step
+
+
+LOOKED_UP = [
+    "SEARCH partition USING INTEGER PRIMARY KEY",
+    "SEARCH study USING COVERING INDEX ix_study_study_instance_uid",
+    "SEARCH series USING COVERING INDEX ix_series_series_instance_uid",
+    "SEARCH instance USING INDEX ix_instance_sop_instance_uid",
+]
+
+
+def test_entries_of_the_feed_are_found_by_their_sequence(connection: Connection) -> None:
+    first, *others = _steps(connection, lambda: changes_after(connection, 5, 10))
+    assert first == "SEARCH change USING INDEX ix_change_sequence (sequence>?)"
+    assert all(step.startswith(known) for step, known in zip(others, LOOKED_UP, strict=True))
+    latest, *others = _steps(connection, lambda: latest_change(connection))
+    assert latest.startswith("SEARCH change USING INDEX ix_change_sequence")
+    assert all(step.startswith(known) for step, known in zip(others, LOOKED_UP, strict=True))
+
+
+def test_both_ends_of_a_window_of_the_feed_are_found_by_their_timestamps(
+    connection: Connection,
+) -> None:
+    ends = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    start, end = _steps(connection, lambda: changes_in_window(connection, *ends, 0, 10))
+    seek = "SEARCH change USING COVERING INDEX ix_change_timestamp"
+    assert [start, end] == [f"{seek} (timestamp>?)", f"{seek} (timestamp<?)"]
+
+
+def test_changes_without_a_number_are_found_among_themselves(connection: Connection) -> None:
+    (step,) = _steps(connection, lambda: has_unnumbered(connection))
+    assert "USING INDEX ix_change_unnumbered" in step

@@ -61,6 +61,7 @@ _ENTRIES = select(
     change.c.sop_instance_uid,
     partition.c.name,
     instance.c.watermark,
+    instance.c.blob_id,
 ).select_from(
     change.join(partition, partition.c.partition_key == change.c.partition_key)
     .outerjoin(
@@ -89,6 +90,13 @@ _AFTER = (
     _ENTRIES.where(change.c.sequence > bindparam("after"))
     .order_by(change.c.sequence)
     .limit(bindparam("limit", type_=change.c.sequence.type))
+)
+_NUMBERED = select(change.c.sequence).where(change.c.sequence.is_not(None)).limit(1)
+_FIRST_FROM = _NUMBERED.where(change.c.timestamp >= bindparam("moment")).order_by(
+    change.c.timestamp, change.c.sequence
+)
+_LAST_BEFORE = _NUMBERED.where(change.c.timestamp < bindparam("moment")).order_by(
+    change.c.timestamp.desc(), change.c.sequence.desc()
 )
 _LATEST = _ENTRIES.where(change.c.sequence.is_not(None)).order_by(change.c.sequence.desc()).limit(1)
 
@@ -165,6 +173,22 @@ def changes_after(connection: Connection, after: int, limit: int) -> list[Change
     return [_change(row) for row in rows]
 
 
+def changes_in_window(
+    connection: Connection, start: datetime, end: datetime, offset: int, limit: int
+) -> list[Change]:
+    """The entries from `start` to before `end` (UTC), at most `limit` of them after `offset`.
+
+    Sequences have no gaps and grow with timestamps, so a window in time is one of sequences, and
+    what is left out need not be read.
+    """
+    first = connection.execute(_FIRST_FROM, {"moment": start}).scalar()
+    last = connection.execute(_LAST_BEFORE, {"moment": end}).scalar()
+    if first is None or last is None or first + offset > last:
+        return []
+    after = first + offset - 1
+    return changes_after(connection, after, min(limit, last - after))
+
+
 def latest_change(connection: Connection) -> Change | None:
     """The entry with the highest sequence."""
     row = connection.execute(_LATEST).first()
@@ -181,4 +205,6 @@ def _change(row: Row[*tuple[Any, ...]]) -> Change:
     path = ResourcePath(
         Uid(row.study_instance_uid), Uid(row.series_instance_uid), Uid(row.sop_instance_uid)
     )
-    return Change(row.sequence, row.timestamp, _ACTION_OF[row.action], state, row.name, path)
+    return Change(
+        row.sequence, row.timestamp, _ACTION_OF[row.action], state, row.name, path, row.blob_id
+    )

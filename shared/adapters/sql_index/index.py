@@ -171,6 +171,15 @@ class SqlIndex(Index):
         await self.number_changes()
         return await self.database.read(lambda c: changes.changes_after(c, after, limit))
 
+    async def changes_in_window(
+        self, start: datetime, end: datetime, offset: int, limit: int
+    ) -> Sequence[Change]:
+        """See Index."""
+        await self.number_changes()
+        return await self.database.read(
+            lambda c: changes.changes_in_window(c, start, end, offset, limit)
+        )
+
     async def latest_change(self) -> Change | None:
         """See Index."""
         await self.number_changes()

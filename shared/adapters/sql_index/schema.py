@@ -40,7 +40,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mssql import DATETIME2
 
-REVISION = "0005"
+REVISION = "0006"
 """The migration that this code is written for."""
 
 MAX_TEXT = 200
@@ -277,6 +277,13 @@ Index(
     "ix_change_sequence",
     change.c.sequence,
     unique=True,
+    sqlite_where=change.c.sequence.is_not(None),
+    mssql_where=change.c.sequence.is_not(None),
+)
+Index(
+    "ix_change_timestamp",
+    change.c.timestamp,
+    change.c.sequence,
     sqlite_where=change.c.sequence.is_not(None),
     mssql_where=change.c.sequence.is_not(None),
 )
