@@ -1,13 +1,18 @@
-"""The function app: registers the blueprints, and nothing else."""
+"""The function app: keeps the logs private, and registers the blueprints."""
+
+import os
 
 import azure.functions as func
 
 from functions import (
     bulkdata,
     capabilities,
+    change_feed,
     delete,
     health,
+    logs,
     metadata,
+    partitions,
     rendered,
     retrieve,
     search,
@@ -15,13 +20,22 @@ from functions import (
     timers,
 )
 
-app = func.FunctionApp()
+logs.keep_private()
+from shared.settings import demands_function_keys
+
+app = func.FunctionApp(
+    http_auth_level=func.AuthLevel.FUNCTION
+    if demands_function_keys(os.environ)
+    else func.AuthLevel.ANONYMOUS
+)
 for module in (
     bulkdata,
     capabilities,
+    change_feed,
     delete,
     health,
     metadata,
+    partitions,
     rendered,
     retrieve,
     search,
