@@ -7,8 +7,8 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient
 
+from localhost.azurite import azurite
 from tests.e2e.server import Server
-from tests.localhost.azurite import azurite
 from tests.localhost.sample import eventually, fired, notes, sample
 
 # The first time, the emulator is installed.
@@ -72,8 +72,8 @@ def storage(
     if request.param == "folder":
         yield Folder(data)
         return
-    with azurite() as connection:
-        account = Account(data, connection)
+    with azurite() as emulator:
+        account = Account(data, emulator.connection_string)
         yield account
         account.close()
 

@@ -1,0 +1,118 @@
+"""Azurite, the emulator of a storage account: installed once, and run on loopback ports."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from localhost.errors import StartError
+
+SERVICES = ("blob", "queue", "table")
+
+_VERSION = "3.37.0"
+_CACHE = Path(__file__).parents[1] / ".cache" / f"azurite-{_VERSION}"
+_ACCOUNT = "devstoreaccount1"
+_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""Known to everybody: the emulator's documentation states it."""
+_LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at (https?://[\d.:]+)")
+_STOP_SECONDS = 20
+_RUN = """
+process.stdin.on("end", () => process.kill(process.pid, "SIGTERM")).resume();
+require(process.argv[1]);
+"""
+"""It saves what it holds and ends when its standard input does, so also when we are killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Azurite:
+    """A running emulator; `endpoints` are the URLs of its services, by their names."""
+
+    endpoints: dict[str, str]
+    process: "subprocess.Popen[str]"
+
+    @property
+    def connection_string(self) -> str:
+        """What clients of all its services take."""
+        scheme = self.endpoints["blob"].partition(":")[0]
+        parts = [f"DefaultEndpointsProtocol={scheme}", f"AccountName={_ACCOUNT}"]
+        parts += [f"AccountKey={_KEY}"]
+        parts += [
+            f"{name.capitalize()}Endpoint={self.endpoints[name]}/{_ACCOUNT}" for name in SERVICES
+        ]
+        return ";".join(parts) + ";"
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of its services, to be taken again by its successor."""
+        return tuple(int(self.endpoints[name].rpartition(":")[2]) for name in SERVICES)
+
+
+@contextmanager
+def azurite(
+    folder: Path | None = None, *, ports: Sequence[int] = (0, 0, 0), options: Sequence[str] = ()
+) -> Iterator[Azurite]:
+    """Run it with its data in a folder, without one in memory; port 0 takes a free one.
+
+    Raises:
+        StartError: There is no Node.js, or the emulator does not start.
+    """
+    place = ["--inMemoryPersistence"] if folder is None else ["--location", str(folder)]
+    command = [_node(), "-e", _RUN, str(_installed()), *place, *options]
+    # A log that nobody reads would fill its pipe, and stop it.
+    command += ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+    for service, port in zip(SERVICES, ports, strict=True):
+        command += [f"--{service}Port", str(port)]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Whoever interrupts us at a terminal gets our last requests answered.
+        process_group=0,
+    ) as process:
+        try:
+            yield Azurite(_endpoints(process), process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _node() -> str:
+    found = shutil.which("node")
+    if found is None:
+        raise StartError("Azurite needs Node.js")
+    return found
+
+
+def _installed() -> Path:
+    if not _CACHE.exists():
+        partial = _CACHE.with_name(f"{_CACHE.name}.{os.getpid()}")
+        command = ["npm", "install", "--prefix", str(partial), f"azurite@{_VERSION}"]
+        command += ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        partial.mkdir(parents=True)
+        try:
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            partial.rename(_CACHE)
+        except (OSError, subprocess.CalledProcessError) as error:
+            if not _CACHE.exists():
+                raise StartError("Azurite cannot be installed by npm") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return _CACHE / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+
+
+def _endpoints(process: "subprocess.Popen[str]") -> dict[str, str]:
+    endpoints: dict[str, str] = {}
+    for line in process.stdout or ():
+        if found := _LISTENING.search(line):
+            endpoints[found[1].lower()] = found[2]
+        if len(endpoints) == len(SERVICES):
+            return endpoints
+    raise StartError("Azurite does not start")
