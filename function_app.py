@@ -19,9 +19,9 @@ from functions import (
     store,
     timers,
 )
+from shared.settings import demands_function_keys
 
 logs.keep_private()
-from shared.settings import demands_function_keys
 
 app = func.FunctionApp(
     http_auth_level=func.AuthLevel.FUNCTION

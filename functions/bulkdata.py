@@ -5,8 +5,9 @@ from http import HTTPMethod, HTTPStatus
 
 import azure.functions as func
 
-from functions.endpoint import DataAction, Request, Response, transaction
+from functions.endpoint import Request, Response, transaction
 from functions.retrieve import frames_response
+from shared.access import DataAction
 from shared.dicom.resource import parse_path
 from shared.dicomweb.bulk_data import accept_value, accept_values
 from shared.dicomweb.byte_range import parse_range

@@ -11,11 +11,11 @@ import yaml
 
 from functions.endpoint import (
     ROUTES,
-    DataAction,
     Response,
     ServiceRequest,
     resource,
 )
+from shared.access import DataAction
 from shared.dicomweb.media_type import JSON, YAML
 from shared.dicomweb.openapi import Route, openapi
 from shared.errors import NotFoundError

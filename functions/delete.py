@@ -4,7 +4,8 @@ from http import HTTPMethod, HTTPStatus
 
 import azure.functions as func
 
-from functions.endpoint import DataAction, Request, Response, transaction
+from functions.endpoint import Request, Response, transaction
+from shared.access import DataAction
 from shared.dicom.resource import parse_path
 from shared.wiring import Services
 

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Buffer, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,6 +21,7 @@ from starlette.responses import Response as PlainResponse
 from starlette.responses import StreamingResponse
 
 from shared import errors, wiring
+from shared.access import DataAction
 from shared.dicomweb.forwarded import Network, Origin, external_origin, is_trusted
 from shared.dicomweb.media_type import JSON
 from shared.dicomweb.openapi import IN_PARTITION, Route
@@ -30,15 +30,6 @@ from shared.ports import Partition
 from shared.wiring import Services
 
 _log = logging.getLogger(__name__)
-
-
-class DataAction(Enum):
-    """What a caller must be allowed to do."""
-
-    READ = "read"
-    WRITE = "write"
-    DELETE = "delete"
-    ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +84,13 @@ class Response:
 
 type Handler = Callable[[Request, Services], Awaitable[Response]]
 type ServiceHandler = Callable[[ServiceRequest, Services], Awaitable[Response]]
+type _Answer = Callable[[TriggerRequest, Services], Awaitable[Response]]
 
 STATUS_OF_ERROR: dict[type[errors.DicomWebError], HTTPStatus] = {
     errors.InvalidRequestError: HTTPStatus.BAD_REQUEST,
     errors.InvalidInstanceError: HTTPStatus.CONFLICT,
+    errors.NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
+    errors.NotPermittedError: HTTPStatus.FORBIDDEN,
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.GoneError: HTTPStatus.GONE,
     errors.RangeNotSatisfiableError: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
@@ -143,13 +137,13 @@ def transaction(  # noqa: PLR0913
                 raise errors.NotFoundError("There is no such resource.")
             return await handler(request, services)
 
-        async def answer(request: TriggerRequest) -> PlainResponse:
-            return await _answer(request, handle, creates_partition=creates_partition)
+        async def answer(native: TriggerRequest, services: Services) -> Response:
+            request = await _request(native, services, creates_partition=creates_partition)
+            return await _begun(await handle(request, services))
 
         forms = {"": "{version}", IN_PARTITION: "{version}/partitions/{partition}"}
         for suffix, root in forms.items():
-            _register(blueprint, answer, name + suffix, f"{root}/{route}", method, handler)
-        DATA_ACTIONS[name] = DATA_ACTIONS[name + IN_PARTITION] = action
+            _register(blueprint, answer, name + suffix, f"{root}/{route}", method, action, handler)
         return handler
 
     return register
@@ -161,11 +155,10 @@ def unversioned(
     """Serve a handler that needs nothing of the request, below the root."""
 
     def register(handler: Callable[[Services], Awaitable[Response]]) -> None:
-        async def answer(request: TriggerRequest) -> PlainResponse:
-            return _native(await _attempt(lambda: handler(wiring.services())), request)
+        async def answer(_: TriggerRequest, services: Services) -> Response:
+            return await handler(services)
 
-        _register(blueprint, answer, name, route, method, handler)
-        DATA_ACTIONS[name] = action
+        _register(blueprint, answer, name, route, method, action, handler)
 
     return register
 
@@ -176,15 +169,12 @@ def resource(
     """Serve a handler below `{version}/` only: what it serves belongs to no partition."""
 
     def register(handler: ServiceHandler) -> ServiceHandler:
-        async def answer(request: TriggerRequest) -> PlainResponse:
-            async def handled() -> Response:
-                services = wiring.services()
-                return await handler(ServiceRequest(**_fields(request, services)), services)
+        async def answer(native: TriggerRequest, services: Services) -> Response:
+            return await _begun(
+                await handler(ServiceRequest(**_fields(native, services)), services)
+            )
 
-            return _native(await _attempt(handled), request)
-
-        _register(blueprint, answer, name, f"{{version}}/{route}", method, handler)
-        DATA_ACTIONS[name] = action
+        _register(blueprint, answer, name, f"{{version}}/{route}", method, action, handler)
         return handler
 
     return register
@@ -199,35 +189,34 @@ ROUTES: list[Route] = []
 
 def _register(  # noqa: PLR0913, PLR0917
     blueprint: func.Blueprint,
-    answer: Callable[[TriggerRequest], Awaitable[PlainResponse]],
+    answer: _Answer,
     name: str,
     route: str,
     method: HTTPMethod,
+    action: DataAction,
     handler: Callable[..., Any],
 ) -> None:
     methods = [method.value, "HEAD"] if method is HTTPMethod.GET else [method.value]
     ROUTES.append(Route(name, route, frozenset(methods)))
+    DATA_ACTIONS[name] = action
 
     # Not functools.wraps: the worker reads the signature, and would find the handler's.
     async def trigger(req: TriggerRequest) -> PlainResponse:
-        return await answer(req)
+        async def permitted() -> Response:
+            services = wiring.services()
+            # First of all: a caller without the right neither sends a body nor learns anything.
+            await services.access.permit(req.headers.getlist("authorization"), action)
+            return await answer(req, services)
+
+        return _native(await _attempt(permitted), req)
 
     trigger.__name__ = name
     trigger.__doc__ = handler.__doc__
+    # Without a level of its own, a function has that of the app.
+    level = func.AuthLevel.ANONYMOUS if action is DataAction.ANONYMOUS else None
     blueprint.function_name(name)(
-        blueprint.route(route=route, methods=methods, auth_level=func.AuthLevel.ANONYMOUS)(trigger)
+        blueprint.route(route=route, methods=methods, auth_level=level)(trigger)
     )
-
-
-async def _answer(
-    native: TriggerRequest, handler: Handler, *, creates_partition: bool
-) -> PlainResponse:
-    async def handled() -> Response:
-        services = wiring.services()
-        request = await _request(native, services, creates_partition=creates_partition)
-        return await _begun(await handler(request, services))
-
-    return _native(await _attempt(handled), native)
 
 
 async def _request(native: Any, services: Services, *, creates_partition: bool) -> Request:  # noqa: ANN401
@@ -341,6 +330,8 @@ def _refused(error: errors.DicomWebError, status: HTTPStatus) -> Response:
     )
     _log.info("refused: %s", code)
     answer = _error_body(status, code, error.message)
+    if isinstance(error, errors.NotAuthenticatedError):
+        return replace(answer, headers={"WWW-Authenticate": error.challenge})
     if isinstance(error, errors.RangeNotSatisfiableError) and error.length is not None:
         return replace(answer, headers={"Content-Range": f"bytes */{error.length}"})
     return answer

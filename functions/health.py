@@ -5,7 +5,8 @@ from http import HTTPMethod, HTTPStatus
 import azure.functions as func
 import orjson
 
-from functions.endpoint import DataAction, Response, unversioned
+from functions.endpoint import Response, unversioned
+from shared.access import DataAction
 from shared.dicomweb.media_type import JSON
 from shared.wiring import Services
 

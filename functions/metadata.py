@@ -5,7 +5,8 @@ from http import HTTPMethod, HTTPStatus
 
 import azure.functions as func
 
-from functions.endpoint import DataAction, Request, Response, transaction
+from functions.endpoint import Request, Response, transaction
+from shared.access import DataAction
 from shared.dicom.resource import Level, parse_path
 from shared.dicomweb.conditional import entity_tag, is_unchanged
 from shared.dicomweb.content_coding import accepts_gzip

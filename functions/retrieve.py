@@ -5,7 +5,8 @@ from http import HTTPMethod, HTTPStatus
 
 import azure.functions as func
 
-from functions.endpoint import DataAction, Request, Response, transaction
+from functions.endpoint import Request, Response, transaction
+from shared.access import DataAction
 from shared.dicom.resource import ResourcePath, parse_frame_list, parse_path
 from shared.dicomweb.media_type import (
     ZIP,

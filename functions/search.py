@@ -6,7 +6,8 @@ from http import HTTPMethod, HTTPStatus
 import azure.functions as func
 import orjson
 
-from functions.endpoint import DataAction, Request, Response, transaction
+from functions.endpoint import Request, Response, transaction
+from shared.access import DataAction
 from shared.dicom import xml_model
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level

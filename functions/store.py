@@ -4,7 +4,8 @@ from http import HTTPMethod, HTTPStatus
 
 import azure.functions as func
 
-from functions.endpoint import DataAction, Request, Response, transaction
+from functions.endpoint import Request, Response, transaction
+from shared.access import DataAction
 from shared.dicom.json_model import dumps
 from shared.dicom.uid import parse_uid
 from shared.dicomweb.media_type import DICOM_JSON, accept_dicom_json

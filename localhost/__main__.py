@@ -41,7 +41,7 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     problems: list[str] = []
     try:
-        settings = Settings.read(options.app, options.data, options.host, os.environ)
+        settings = Settings.read(options.app, options.data, os.environ)
         options.data.mkdir(parents=True, exist_ok=True)
         os.environ.update(settings.environment)
         asyncio.run(_serve(options, settings))
@@ -57,6 +57,9 @@ async def _serve(options: argparse.Namespace, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     with reserved_port(options.host, options.port) as port:
+        address = f"{_printed(options.host)}:{port}"
+        # As Azure and Core Tools say it.
+        os.environ["WEBSITE_HOSTNAME"] = address
         if settings.prepare is not None:
             await asyncio.to_thread(_prepare, options.app, settings.prepare)
         start = Start(
@@ -67,7 +70,7 @@ async def _serve(options: argparse.Namespace, settings: Settings) -> None:
             functions = await pool.load()
             # What is wrong with a route is said here once, and not by every worker.
             Router(http_routes(functions), settings.route_prefix)
-            url = f"http://{_printed(options.host)}:{port}"
+            url = f"http://{address}"
             durable = _durable(functions, pool)
             await pool.serve(durable.client_config(url, settings.task_hub) if durable else None)
             jobs = [run_timer(pool, f) for f in _triggered(functions, "timerTrigger")]

@@ -25,7 +25,7 @@ class Settings:
     """`module:function` of the app, to be called before any worker starts."""
 
     @classmethod
-    def read(cls, app: Path, data: Path, address: str, shell: Mapping[str, str]) -> "Settings":
+    def read(cls, app: Path, data: Path, shell: Mapping[str, str]) -> "Settings":
         """Read the app's files; the shell's settings win over theirs.
 
         Raises:
@@ -41,7 +41,6 @@ class Settings:
             **{name: str(value) for name, value in defaults.items()},
             **shell,
             "DATA_DIRECTORY": str(data),
-            "LISTEN_ADDRESS": address,
         }
         extensions = host.get("extensions", {})
         return cls(

@@ -40,6 +40,18 @@ class UnsupportedVersionError(InvalidRequestError):
     """The version segment is well formed but names no version that is served."""
 
 
+class NotAuthenticatedError(DicomWebError):
+    """It is not known who sends the request; `challenge` says how to tell (RFC 9110 11.6.1)."""
+
+    def __init__(self, message: str, challenge: str = "Bearer") -> None:
+        super().__init__(message)
+        self.challenge = challenge
+
+
+class NotPermittedError(DicomWebError):
+    """The caller is known, and may not do this."""
+
+
 class InvalidInstanceError(DicomWebError):
     """Bytes that should be a DICOM Part 10 file are not one, or break one of our bounds."""
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol
 
+from shared.access import Principal
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
@@ -577,3 +578,13 @@ class StateTable(Protocol):
 
     def list(self, table: str, partition: str) -> AsyncIterator[StateRow]:
         """The rows of a partition, by key."""
+# --- callers ------------------------------------------------------------------------------------
+
+
+class Tokens(Protocol):
+    """The tokens that callers prove with who they are."""
+
+    async def principal(self, token: str) -> Principal | None:
+        """Tell whose a token is; None where it does not hold, for whatever reason."""
+
+

@@ -4,13 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from enum import Enum, IntEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self, get_type_hints
+from urllib.parse import urlsplit
+from uuid import UUID
 
 from shared.dicomweb.forwarded import Network, parse_networks
 
 HOST_BODY_LIMIT = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 HOST_BODY_LIMIT_DEFAULT_BYTES = 104_857_600
+HOST_NAME = "WEBSITE_HOSTNAME"
+"""Where the host is reached, `name:port`; Azure, Core Tools and our local host say it."""
+
+_SET_ON_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 _FRAMING_BYTES = 65_536
 """Our own limit lies this far below the host's, so that the client sees our answer."""
 
@@ -121,7 +128,7 @@ class Settings:
         authentication: Whether callers must prove who they are.
         allow_unauthenticated: Lets `none` be served beyond this machine; never on Azure.
         entra_tenant_id: Tenant whose tokens are taken.
-        entra_audience: Audience that tokens must be made for.
+        entra_audience: Audiences that tokens may be made for.
         entra_authority: Where the tenant's signing keys are found.
         function_keys: Whether the host demands a function key of every caller.
         inbox_source: How new files of the inbox are noticed.
@@ -160,7 +167,7 @@ class Settings:
     authentication: Authentication = Authentication.NONE
     allow_unauthenticated: bool = False
     entra_tenant_id: str = ""
-    entra_audience: str = ""
+    entra_audience: tuple[str, ...] = ()
     entra_authority: str = "https://login.microsoftonline.com"
     function_keys: bool = False
     inbox_source: InboxSource = InboxSource.POLLING
@@ -204,7 +211,7 @@ class Settings:
                 mistakes.append(f"{setting_name(setting)} is wrong: {error}")
         values, more = _with_request_limit(values, env)
         settings = cls(**values)
-        mistakes += [*more, *settings._contradictions()]
+        mistakes += [*more, *settings._contradictions(), *settings._openings(env)]
         if mistakes:
             raise SettingsError("; ".join(mistakes))
         return settings
@@ -226,6 +233,11 @@ class Settings:
         """Whether the index is on SQL Server or Azure SQL, not on SQLite."""
         return bool(self.sql_connection_string or self.sql_server)
 
+    @property
+    def entra_issuer(self) -> str:
+        """The issuer of the tenant's tokens; what it is like lies below this address."""
+        return f"{self.entra_authority.rstrip('/')}/{self.entra_tenant_id.lower()}/v2.0"
+
     def _contradictions(self) -> list[str]:
         is_embedded = not (self.has_storage_account and self.has_sql_server and self.key_vault_uri)
         found = []
@@ -235,7 +247,65 @@ class Settings:
             found.append("DATA_STORAGE__blobServiceUri and DATA_STORAGE__tableServiceUri: set both")
         if bool(self.sql_server) is not bool(self.sql_database):
             found.append("SQL_SERVER and SQL_DATABASE: set both")
+        if self.authentication is Authentication.ENTRA:
+            found += self._mistakes_about_tokens()
         return found
+
+    def _mistakes_about_tokens(self) -> list[str]:
+        found = []
+        if not self.entra_tenant_id:
+            found.append("ENTRA_TENANT_ID is missing")
+        elif not _is_guid(self.entra_tenant_id):
+            found.append("ENTRA_TENANT_ID is wrong: must be the ID of one tenant, a GUID")
+        if not self.entra_audience:
+            found.append("ENTRA_AUDIENCE is missing")
+        authority = urlsplit(self.entra_authority)
+        is_here = authority.scheme == "http" and is_this_machine(authority.netloc)
+        if authority.scheme != "https" and not is_here:
+            found.append("ENTRA_AUTHORITY is wrong: must be an HTTPS address")
+        return found
+
+    def _openings(self, env: Mapping[str, str]) -> list[str]:
+        """What lets strangers in; without a name of the host, nothing is served."""
+        if self.authentication is not Authentication.NONE:
+            return []
+        if any(env.get(name) for name in _SET_ON_AZURE):
+            return ["AUTHENTICATION is none, which is refused on Azure: set it to entra"]
+        host = env.get(HOST_NAME)
+        if self.allow_unauthenticated or not host or is_this_machine(host):
+            return []
+        return [
+            f"AUTHENTICATION is none, which is refused where others may call ({host}): set it to"
+            " entra, or ALLOW_UNAUTHENTICATED to on"
+        ]
+
+
+def demands_function_keys(env: Mapping[str, str]) -> bool:
+    """Read FUNCTION_KEYS alone: functions are registered before the other settings are needed.
+
+    Raises:
+        SettingsError: It is neither on nor off.
+    """
+    try:
+        return _switch(env.get("FUNCTION_KEYS", "").strip() or "off")
+    except ValueError as error:
+        raise SettingsError(f"FUNCTION_KEYS is wrong: {error}") from error
+
+
+def is_this_machine(authority: str) -> bool:
+    """Whether a name or address, maybe with a port, is one of the loopback interface."""
+    try:
+        host = urlsplit(f"//{authority}").hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_guid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 def _with_request_limit(

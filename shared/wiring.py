@@ -1,6 +1,7 @@
 """The composition root: settings -> adapters -> services, made once a worker."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shared.adapters.sql_state_table import SqlStateTable
 from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
 from shared.ports import BlobStore, Index, Secrets, StateTable
+from shared.services.access import Access
 from shared.services.bulk_data import BulkData
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
@@ -28,8 +30,8 @@ from shared.services.search import Search
 from shared.services.series_document import SeriesDocuments
 from shared.services.store import Store
 from shared.services.transcoding import Transcoding
+from shared.settings import HOST_NAME, Authentication, Settings, SettingsError
 from shared.settings import Partitions as PartitionRule
-from shared.settings import Settings
 
 _DICOM = "dicom"
 
@@ -39,6 +41,7 @@ class Services:
     """The use cases, and what the edge must know of the settings."""
 
     settings: Settings
+    access: Access
     blobs: BlobStore
     index: Index
     secrets: Secrets
@@ -65,7 +68,9 @@ def services() -> Services:
     """The services of this worker, made from the environment on first use."""
     global _services  # noqa: PLW0603
     if _services is None:
-        _services = build(Settings.from_env(os.environ))
+        # A host that does not say where it listens may listen anywhere.
+        host = os.environ.get(HOST_NAME) or "an unknown address"
+        _services = build(Settings.from_env({**os.environ, HOST_NAME: host}))
     return _services
 
 
@@ -84,7 +89,10 @@ def prepare() -> None:
     """Bring the embedded index to the present schema; run once, before any worker starts."""
     from shared.adapters.sql_index.migrate import migrate  # noqa: PLC0415 - slow, needed but here
 
-    settings = Settings.from_env(os.environ)
+    try:
+        settings = Settings.from_env(os.environ)
+    except SettingsError as error:
+        sys.exit(str(error))
     settings.folder.mkdir(parents=True, exist_ok=True)
     migrate(index_url(settings.folder))
 
@@ -99,6 +107,7 @@ def build(settings: Settings) -> Services:
     images, work = Images(blobs), PixelWork()
     return Services(
         settings=settings,
+        access=_access(settings),
         blobs=blobs,
         index=index,
         secrets=_secrets(settings),
@@ -136,6 +145,21 @@ def build(settings: Settings) -> Services:
         operations=Operations(SqlOperationTable(index), settings.operation_history_seconds),
         cors=CorsRule(settings.cors_allowed_origins),
         health=Health({"Index": index.check, "BlobStore": blobs.check}),
+    )
+
+
+def _access(settings: Settings) -> Access:
+    if settings.authentication is Authentication.NONE:
+        return Access(None)
+    from shared.adapters.entra_tokens import EntraTokens  # noqa: PLC0415 - slow, needed but here
+
+    issuer, tenant_id = settings.entra_issuer, settings.entra_tenant_id.lower()
+    tokens = EntraTokens.of_tenant(issuer, tenant_id, settings.entra_audience)
+    endpoint = f"{issuer.removesuffix('/v2.0')}/oauth2/v2.0/authorize"
+    return Access(
+        tokens,
+        f'Bearer realm="{tenant_id}", authorization_uri="{endpoint}", '
+        f'resource_id="{settings.entra_audience[0]}"',
     )
 
 

@@ -37,7 +37,12 @@ def _run(code: str, data: Path, settings: dict[str, str]) -> int:
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env={**os.environ, "DATA_DIRECTORY": str(data), **settings},
+        env={
+            **os.environ,
+            "DATA_DIRECTORY": str(data),
+            "WEBSITE_HOSTNAME": "127.0.0.1",
+            **settings,
+        },
         stdout=subprocess.PIPE,
         check=True,
     )

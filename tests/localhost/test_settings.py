@@ -12,17 +12,16 @@ def _read(app: Path, shell: Mapping[str, str] | None = None, **files: str) -> Se
     """The settings of an app with these files; a double underscore stands for a dot."""
     for name, text in {"host__json": "{}", **files}.items():
         (app / name.replace("__", ".")).write_text(text)
-    return Settings.read(app, app / "data", "127.0.0.1", shell or {})
+    return Settings.read(app, app / "data", shell or {})
 
 
 def _local(**values: str) -> str:
     return json.dumps({"IsEncrypted": False, "Values": values})
 
 
-def test_the_app_is_told_its_data_folder_and_the_address_it_is_served_on(tmp_path: Path) -> None:
+def test_the_app_is_told_its_data_folder(tmp_path: Path) -> None:
     environment = _read(tmp_path, {"DATA_DIRECTORY": "/elsewhere"}).environment
     assert environment["DATA_DIRECTORY"] == str(tmp_path / "data")
-    assert environment["LISTEN_ADDRESS"] == "127.0.0.1"
 
 
 def test_local_settings_are_in_the_environment(tmp_path: Path) -> None:
@@ -76,7 +75,7 @@ def test_the_project_names_what_makes_the_app_ready(tmp_path: Path) -> None:
 
 def test_a_folder_without_an_app_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="no function app"):
-        Settings.read(tmp_path, tmp_path / "data", "127.0.0.1", {})
+        Settings.read(tmp_path, tmp_path / "data", {})
 
 
 @pytest.mark.parametrize("name", ["host__json", "local__settings__json", "pyproject__toml"])

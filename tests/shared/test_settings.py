@@ -7,11 +7,13 @@ import pytest
 
 from shared.settings import (
     HOST_BODY_LIMIT,
+    HOST_NAME,
     Authentication,
     EmptySearchStatus,
     Partitions,
     Settings,
     SettingsError,
+    demands_function_keys,
     setting_name,
 )
 
@@ -114,7 +116,7 @@ def test_a_mistake_in_any_setting_is_named_beside_all_others() -> None:
 
     mistakes = str(refused.value).split("; ")
     named = {mistake.split()[0] for mistake in mistakes}
-    cannot_be_wrong = {"CORS_ALLOWED_ORIGINS"} | {
+    cannot_be_wrong = {"CORS_ALLOWED_ORIGINS", "ENTRA_AUDIENCE"} | {
         setting_name(setting) for setting in fields(Settings) if setting.type is str
     }
     assert named | cannot_be_wrong == {setting_name(setting) for setting in fields(Settings)} | {
@@ -167,8 +169,75 @@ def test_no_secret_is_printed_with_the_settings(tmp_path: Path) -> None:
     assert "hidden" not in repr(Settings.from_env(env))
 
 
+ENTRA = {
+    "AUTHENTICATION": "entra",
+    "ENTRA_TENANT_ID": "11111111-2222-3333-4444-555555555555",
+    "ENTRA_AUDIENCE": "api://dicom, 66666666-7777-8888-9999-000000000000",
+}
+
+
 def test_authentication_is_off_unless_asked_for(tmp_path: Path) -> None:
     env = {"DATA_DIRECTORY": str(tmp_path)}
     assert Settings.from_env(env).authentication is Authentication.NONE
-    entra = Settings.from_env({**env, "AUTHENTICATION": "entra"})
-    assert entra.authentication is Authentication.ENTRA
+    assert Settings.from_env({**env, **ENTRA}).authentication is Authentication.ENTRA
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mistake"),
+    [
+        ("ENTRA_TENANT_ID", "", "ENTRA_TENANT_ID is missing"),
+        ("ENTRA_TENANT_ID", "common", "ENTRA_TENANT_ID is wrong"),
+        ("ENTRA_TENANT_ID", "example.org", "ENTRA_TENANT_ID is wrong"),
+        ("ENTRA_AUDIENCE", " , ", "ENTRA_AUDIENCE is missing"),
+        ("ENTRA_AUTHORITY", "http://login.example.org", "ENTRA_AUTHORITY is wrong"),
+        ("ENTRA_AUTHORITY", "login.example.org", "ENTRA_AUTHORITY is wrong"),
+        ("ENTRA_AUTHORITY", "file:///etc", "ENTRA_AUTHORITY is wrong"),
+    ],
+)
+def test_whose_tokens_are_taken_must_be_said_exactly(
+    tmp_path: Path, name: str, value: str, mistake: str
+) -> None:
+    with pytest.raises(SettingsError, match=mistake):
+        Settings.from_env({"DATA_DIRECTORY": str(tmp_path), **ENTRA, name: value})
+
+
+def test_an_issuer_on_this_machine_needs_no_certificate(tmp_path: Path) -> None:
+    env = {"DATA_DIRECTORY": str(tmp_path), **ENTRA, "ENTRA_AUTHORITY": "http://127.0.0.1:8080/"}
+    settings = Settings.from_env(env)
+    assert settings.entra_issuer == f"http://127.0.0.1:8080/{ENTRA['ENTRA_TENANT_ID']}/v2.0"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:7071", "127.0.0.1:80", "127.8.8.8", "[::1]:7071", "LOCALHOST"]
+)
+def test_this_machine_may_serve_without_authentication(tmp_path: Path, host: str) -> None:
+    Settings.from_env({"DATA_DIRECTORY": str(tmp_path), HOST_NAME: host})
+
+
+BEYOND = ["0.0.0.0:7071", "[::]:7071", "192.168.1.4", "pacs", "localhost.example.org", "::1", "["]
+
+
+@pytest.mark.parametrize("host", BEYOND)
+def test_beyond_this_machine_nothing_is_served_without_authentication(
+    tmp_path: Path, host: str
+) -> None:
+    env = {"DATA_DIRECTORY": str(tmp_path), HOST_NAME: host}
+    with pytest.raises(SettingsError, match="AUTHENTICATION is none, which is refused where"):
+        Settings.from_env(env)
+    Settings.from_env({**env, "ALLOW_UNAUTHENTICATED": "on"})
+    Settings.from_env({**env, **ENTRA})
+
+
+@pytest.mark.parametrize("name", ["WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME"])
+def test_azure_never_serves_without_authentication(tmp_path: Path, name: str) -> None:
+    env = {"DATA_DIRECTORY": str(tmp_path), name: "x", HOST_NAME: "localhost"}
+    with pytest.raises(SettingsError, match="refused on Azure"):
+        Settings.from_env({**env, "ALLOW_UNAUTHENTICATED": "on"})
+    Settings.from_env({**env, **ENTRA})
+
+
+def test_function_keys_are_demanded_where_they_are_on() -> None:
+    assert not demands_function_keys({})
+    assert demands_function_keys({"FUNCTION_KEYS": "on"})
+    with pytest.raises(SettingsError, match="FUNCTION_KEYS is wrong"):
+        demands_function_keys({"FUNCTION_KEYS": "some"})
