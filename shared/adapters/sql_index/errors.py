@@ -14,12 +14,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shared.errors import StoreUnavailableError
 
+UNAVAILABLE = "The index does not answer now; try again later."
+TOO_LONG = "The search takes too long; ask for less of it, or try again later."
+
 
 class OutcomeUnknownError(StoreUnavailableError):
     """Everything was done, and the commit did not answer: it may have taken effect."""
 
 
-_OUR_MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+OUR_MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
 @contextmanager
@@ -27,7 +30,7 @@ def translated_errors() -> Iterator[None]:
     """Turn a database that is locked, full, broken or away into StoreUnavailableError."""
     try:
         yield
-    except _OUR_MISTAKES:
+    except OUR_MISTAKES:
         raise
     except (DBAPIError, PoolTimeoutError, OSError) as error:
-        raise StoreUnavailableError("The index does not answer now; try again later.") from error
+        raise StoreUnavailableError(UNAVAILABLE) from error

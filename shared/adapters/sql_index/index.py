@@ -1,9 +1,7 @@
 """The index over SQL: each method of the port is one job of the database."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
-
-from sqlalchemy import Connection
 
 from shared.adapters.sql_index import (
     changes,
@@ -13,12 +11,11 @@ from shared.adapters.sql_index import (
     series_documents,
 )
 from shared.adapters.sql_index.commit import commit_all
-from shared.adapters.sql_index.database import Database, check_schema
+from shared.adapters.sql_index.database import CONNECTIONS, Database, check_schema
 from shared.adapters.sql_index.delete import delete_at
 from shared.adapters.sql_index.errors import OutcomeUnknownError
 from shared.adapters.sql_index.replace import commit_again, replace_all
 from shared.adapters.sql_index.search import matches_of, search
-from shared.adapters.sql_index.sqlite import time_limit
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
 from shared.dicomweb.query import SearchQuery
@@ -43,16 +40,24 @@ class SqlIndex(Index):
     """The index in a relational database, which other small state may share."""
 
     def __init__(
-        self, url: str, *, sync: bool = True, search_timeout: timedelta = SEARCH_TIMEOUT
+        self,
+        url: str,
+        *,
+        sync: bool = True,
+        connections: int = CONNECTIONS,
+        token: Callable[[], str] | None = None,
+        search_timeout: timedelta = SEARCH_TIMEOUT,
     ) -> None:
         """Prepare to use a database that has been migrated.
 
         Args:
-            url: As SQLAlchemy reads it.
-            sync: Whether what is committed must survive a crash of the machine.
+            url: As SQLAlchemy reads it, of SQLite or of SQL Server.
+            sync: Whether what SQLite commits must survive a crash of the machine.
+            connections: Most connections to SQL Server.
+            token: Gives an access token for SQL Server, where the URL names no way to sign in.
             search_timeout: After which a search is given up.
         """
-        self.database = Database(url, sync=sync)
+        self.database = Database(url, sync=sync, connections=connections, token=token)
         self._search_seconds = search_timeout.total_seconds()
 
     async def find_partition(self, name: str) -> Partition | None:
@@ -150,11 +155,9 @@ class SqlIndex(Index):
 
     async def search(self, partition: Partition, query: SearchQuery) -> Matches:
         """See Index."""
-        return await self.database.search(lambda c: self._search(c, partition.key, query))
-
-    def _search(self, connection: Connection, partition_key: int, query: SearchQuery) -> Matches:
-        with time_limit(connection, self._search_seconds):
-            return search(connection, partition_key, query)
+        return await self.database.search(
+            lambda c: search(c, partition.key, query), seconds=self._search_seconds
+        )
 
     async def matches(self, level: Level, keys: Sequence[int]) -> Sequence[Match]:
         """See Index."""

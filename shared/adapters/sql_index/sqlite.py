@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
+from shared.adapters.sql_index.errors import TOO_LONG
 from shared.errors import StoreUnavailableError
 
 if sys.platform != "win32":
@@ -102,8 +103,7 @@ def time_limit(connection: Connection, seconds: float) -> Iterator[None]:
     except OperationalError as error:
         if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
             raise
-        message = "The search takes too long; ask for less of it, or try again later."
-        raise StoreUnavailableError(message) from error
+        raise StoreUnavailableError(TOO_LONG) from error
     finally:
         driver.set_progress_handler(None, 0)
 

@@ -26,7 +26,7 @@ type JobForMany[A, T] = Callable[[Connection, Sequence[A]], Sequence[T]]
 _JOBS_AT_ONCE = 32
 
 
-class _Waiting:
+class Waiting:
     """A job with its argument, and the task that waits for what it returns or raises."""
 
     def __init__(self, job: JobForMany[Any, Any], argument: object) -> None:
@@ -47,7 +47,7 @@ class _Waiting:
             self.future.set_exception(self.error)
 
 
-def _settle(jobs: Sequence[_Waiting]) -> None:
+def settle(jobs: Sequence[Waiting]) -> None:
     """Wake the tasks together, so that what they write next can share a transaction again."""
     for loop in {waiting.loop for waiting in jobs}:
         woken = [waiting for waiting in jobs if waiting.loop is loop]
@@ -55,7 +55,7 @@ def _settle(jobs: Sequence[_Waiting]) -> None:
             loop.call_soon_threadsafe(_settle_here, woken)
 
 
-def _settle_here(jobs: Sequence[_Waiting]) -> None:
+def _settle_here(jobs: Sequence[Waiting]) -> None:
     for waiting in jobs:
         waiting.settle()
 
@@ -66,7 +66,7 @@ class Writer:
     def __init__(self, engine: Engine, lock: WriteLock) -> None:
         self._engine = engine
         self._lock = lock
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="index-writer", daemon=True)
         self._thread.start()
 
@@ -83,7 +83,7 @@ class Writer:
 
     async def run_together[A, T](self, job: JobForMany[A, T], argument: A) -> T:
         """Run a job as `run` does, but at once for all arguments that wait for it in a row."""
-        waiting = _Waiting(job, argument)
+        waiting = Waiting(job, argument)
         self._queue.put(waiting)
         result: T = await waiting.future
         return result
@@ -101,16 +101,16 @@ class Writer:
             jobs = [item for item in items if item is not None]
             is_open = len(jobs) == len(items)
             self._write(jobs)
-            _settle(jobs)
+            settle(jobs)
 
-    def _next(self) -> list[_Waiting | None]:
+    def _next(self) -> list[Waiting | None]:
         items = [self._queue.get()]
         with suppress(Empty):
             while items[-1] is not None and len(items) < _JOBS_AT_ONCE:
                 items.append(self._queue.get_nowait())
         return items
 
-    def _write(self, jobs: list[_Waiting]) -> None:
+    def _write(self, jobs: list[Waiting]) -> None:
         if not jobs:
             return
         try:
@@ -133,7 +133,7 @@ def _commit(transaction: RootTransaction) -> None:
         raise OutcomeUnknownError(error.message) from error
 
 
-def _attempt(connection: Connection, group: Sequence[_Waiting]) -> None:
+def _attempt(connection: Connection, group: Sequence[Waiting]) -> None:
     """Run a job for all that wait for it, or one by one when one spoils it for the others."""
     try:
         with translated_errors(), connection.begin_nested():

@@ -1,0 +1,41 @@
+"""Access tokens for Azure SQL: the app signs in there as itself."""
+
+from collections.abc import Callable
+from threading import Lock
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError
+from azure.identity import (
+    DefaultAzureCredential,
+    ManagedIdentityCredential,
+    get_bearer_token_provider,
+)
+
+from shared.errors import StoreUnavailableError
+
+_SCOPE = "https://database.windows.net/.default"
+_IN_A_HURRY = {"retry_total": 2, "connection_timeout": 3, "read_timeout": 5}
+
+
+def identity_tokens(client_id: str) -> Callable[[], str]:
+    """Give a function that gives a token, a new one only where the last is about to expire.
+
+    Args:
+        client_id: Of a user-assigned identity; without it, whoever DefaultAzureCredential finds.
+    """
+    credential: TokenCredential
+    if client_id:
+        credential = ManagedIdentityCredential(client_id=client_id, **_IN_A_HURRY)
+    else:
+        credential = DefaultAzureCredential()
+    provide = get_bearer_token_provider(credential, _SCOPE)
+    one_at_a_time = Lock()
+
+    def token() -> str:
+        try:
+            with one_at_a_time:
+                return provide()
+        except AzureError as error:
+            raise StoreUnavailableError("The app cannot prove who it is to the index.") from error
+
+    return token
