@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
 
 from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.locks import locking_keys
 from shared.adapters.sql_index.schema import state_row
 from shared.errors import ConflictError
 from shared.ports import StateRow, StateTable, StateValue
@@ -18,6 +19,7 @@ _ROWS = select(state_row.c.row_key, state_row.c.row_values, state_row.c.version)
     state_row.c.table_name == bindparam("table"), state_row.c.partition == bindparam("partition")
 )
 _ONE = _ROWS.where(state_row.c.row_key == bindparam("key"))
+_TO_WRITE = locking_keys(_ONE, state_row)
 _PAGE_OF_ROWS = (
     _ROWS.where(state_row.c.row_key > bindparam("after")).order_by(state_row.c.row_key).limit(_PAGE)
 )
@@ -39,7 +41,7 @@ class SqlStateTable(StateTable):
 
     async def get(self, table: str, partition: str, key: str) -> StateRow | None:
         """See StateTable."""
-        return await self._database.read(lambda c: _read(c, table, partition, key))
+        return await self._database.read(lambda c: _read(c, _ONE, table, partition, key))
 
     async def put(
         self,
@@ -85,9 +87,15 @@ class SqlStateTable(StateTable):
 type _Rows = list[StateRow]
 
 
-def _read(connection: Connection, table: str, partition: str, key: str) -> StateRow | None:
+def _read(
+    connection: Connection,
+    statement: Select[*tuple[Any, ...]],
+    table: str,
+    partition: str,
+    key: str,
+) -> StateRow | None:
     parameters = {"table": table, "partition": partition, "key": key}
-    row = connection.execute(_ONE, parameters).first()
+    row = connection.execute(statement, parameters).first()
     return None if row is None else _state_row(row)
 
 
@@ -98,7 +106,7 @@ def _state_row(row: Row[*tuple[Any, ...]]) -> StateRow:
 def _write(
     connection: Connection, table: str, partition: str, row: StateRow, if_version: str | None
 ) -> None:
-    held = _read(connection, table, partition, row.key)
+    held = _read(connection, _TO_WRITE, table, partition, row.key)
     if if_version is not None and if_version != (held.version if held else ""):
         raise ConflictError("The row has changed since it was read.")
     values = {"version": row.version, "row_values": orjson.dumps(row.values).decode()}

@@ -18,6 +18,7 @@ from shared.adapters.sql_index.describe import (
     drop_request_items,
     modalities_in,
 )
+from shared.adapters.sql_index.locks import locking_rows
 from shared.adapters.sql_index.reads import all_instances
 from shared.adapters.sql_index.schema import instance, series, study
 from shared.dicom.blob_names import series_document_blob
@@ -28,9 +29,16 @@ _STUDY = select(study.c.study_key, study.c.attributes, study.c.instance_count).w
     study.c.partition_key == bindparam("partition_key"),
     study.c.study_instance_uid == bindparam("uid"),
 )
-_ALL_SERIES = select(
-    series.c.series_key, series.c.attributes, series.c.instance_count, series.c.document_revision
-).where(series.c.study_key == bindparam("row_key"))
+# Locked, lest a document is recorded for a series that goes.
+_ALL_SERIES = locking_rows(
+    select(
+        series.c.series_key,
+        series.c.attributes,
+        series.c.instance_count,
+        series.c.document_revision,
+    ).where(series.c.study_key == bindparam("row_key")),
+    series,
+)
 _ONE_SERIES = _ALL_SERIES.where(series.c.series_instance_uid == bindparam("uid"))
 _DROP_INSTANCES = {
     Level.STUDY: delete(instance).where(instance.c.study_key == bindparam("row_key")),

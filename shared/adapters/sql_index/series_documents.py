@@ -5,10 +5,13 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select, update
 
 from shared.adapters.sql_index import deleted_blobs
+from shared.adapters.sql_index.locks import locking_rows
 from shared.adapters.sql_index.schema import series
 from shared.dicom.blob_names import series_document_blob
 
-_NEWEST = select(series.c.document_revision).where(series.c.series_key == bindparam("row_key"))
+_NEWEST = locking_rows(
+    select(series.c.document_revision).where(series.c.series_key == bindparam("row_key")), series
+)
 _RECORD = (
     update(series)
     .where(series.c.series_key == bindparam("row_key"))
