@@ -1,5 +1,6 @@
 """The composition root: settings -> adapters -> services, made once a worker."""
 
+import asyncio
 import os
 import sys
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from shared.adapters.sql_operation_table import SqlOperationTable
 from shared.adapters.sql_state_table import SqlStateTable
 from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
+from shared.errors import StoreUnavailableError
 from shared.ports import BlobStore, Index, Secrets, StateTable
 from shared.services.access import Access
 from shared.services.bulk_data import BulkData
+from shared.services.change_feed import ChangeFeed
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
 from shared.services.health import Health
@@ -55,6 +58,7 @@ class Services:
     render: Render
     search: Search
     delete: Delete
+    change_feed: ChangeFeed
     cleanup: Cleanup
     operations: Operations
     health: Health
@@ -95,6 +99,18 @@ def prepare() -> None:
         sys.exit(str(error))
     settings.folder.mkdir(parents=True, exist_ok=True)
     migrate(index_url(settings.folder))
+    try:
+        asyncio.run(_check_partitions(settings))
+    except StoreUnavailableError as error:
+        sys.exit(error.message)
+
+
+async def _check_partitions(settings: Settings) -> None:
+    index = _index(settings)
+    try:
+        await _partitions(settings, index).check()
+    finally:
+        await index.close()
 
 
 def build(settings: Settings) -> Services:
@@ -105,6 +121,7 @@ def build(settings: Settings) -> Services:
     writer = InstanceWriter(blobs, bulk_data_threshold_bytes=settings.bulk_data_threshold_bytes)
     documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)
     images, work = Images(blobs), PixelWork()
+    partitions = _partitions(settings, index)
     return Services(
         settings=settings,
         access=_access(settings),
@@ -112,11 +129,7 @@ def build(settings: Settings) -> Services:
         index=index,
         secrets=_secrets(settings),
         state=state,
-        partitions=Partitions(
-            index,
-            are_served=settings.data_partitions is not PartitionRule.OFF,
-            are_required=settings.data_partitions is PartitionRule.REQUIRED,
-        ),
+        partitions=partitions,
         store=Store(
             blobs,
             index,
@@ -135,6 +148,7 @@ def build(settings: Settings) -> Services:
         render=Render(blobs, index, images, work),
         search=Search(blobs, index),
         delete=Delete(blobs, index, grace=settings.deleted_blob_grace_seconds),
+        change_feed=ChangeFeed(blobs, index, partitions),
         cleanup=Cleanup(
             blobs,
             index,
@@ -174,6 +188,14 @@ def _index(settings: Settings) -> SqlIndex:
         index_url(settings.folder),
         sync=settings.embedded_sync,
         search_timeout=settings.search_timeout_seconds,
+    )
+
+
+def _partitions(settings: Settings, index: Index) -> Partitions:
+    return Partitions(
+        index,
+        are_served=settings.data_partitions is not PartitionRule.OFF,
+        are_required=settings.data_partitions is PartitionRule.REQUIRED,
     )
 
 

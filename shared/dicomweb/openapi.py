@@ -124,7 +124,7 @@ _ERROR: Mapping[str, Any] = {"schema": {"$ref": "#/components/schemas/Error"}}
 
 def _content(media_type: str) -> Mapping[str, Any]:
     if media_type in (JSON, YAML):
-        return {"schema": {"type": "object"}}
+        return {"schema": {"type": ["object", "array"]}}
     if media_type == DICOM_JSON:
         return {"schema": {"$ref": "#/components/schemas/DicomJson"}}
     return {"schema": {"type": "string", "format": "binary"}}

@@ -23,6 +23,7 @@ from shared.dicom.searchable import (
 from shared.dicom.uid import Uid
 from shared.dicomweb.condition import Condition
 from shared.dicomweb.matching import MAX_LIST, Matching
+from shared.dicomweb.parameter import truth, whole_number
 from shared.dicomweb.search_value import echo
 from shared.errors import InvalidQueryError
 
@@ -131,13 +132,13 @@ class _Reading:
             case "limit":
                 self.limit = self._limit(text)
             case "offset":
-                self.offset = _bounded(text, "Offset", 0, _MAX_OFFSET)
+                self.offset = whole_number(text, "Offset", 0, _MAX_OFFSET)
             case "fuzzymatching":
-                self.is_fuzzy = _truth(text, "FuzzyMatching")
+                self.is_fuzzy = truth(text, "FuzzyMatching")
             case "multiplevaluematching" if self.version > 1:
-                self.is_multiple = _truth(text, "MultipleValueMatching")
+                self.is_multiple = truth(text, "MultipleValueMatching")
             case "emptyvaluematching" if self.version > 1:
-                self.is_empty = _truth(text, "EmptyValueMatching")
+                self.is_empty = truth(text, "EmptyValueMatching")
             case "includefield":
                 self._include(text)
             case "accept" if self.version > 1:
@@ -154,8 +155,8 @@ class _Reading:
 
     def _limit(self, text: str) -> int:
         if self.version == 1:
-            return _bounded(text, "Limit", 1, self.max_limit)
-        return min(_bounded(text, "Limit", 1, _MAX_OFFSET), self.max_limit)
+            return whole_number(text, "Limit", 1, self.max_limit)
+        return min(whole_number(text, "Limit", 1, _MAX_OFFSET), self.max_limit)
 
     def _include(self, text: str) -> None:
         for item in (item.strip() for item in text.split(",")):
@@ -260,30 +261,6 @@ def _tag(name: str) -> str | None:
     # pydicom has attributes without a keyword, and finds one of them for an empty name.
     tag = tag_for_keyword(name) if name else None
     return None if tag is None else f"{tag:08X}"
-
-
-def _bounded(text: str, name: str, least: int, most: int) -> int:
-    stripped = text.strip()
-    if stripped.isascii() and stripped.isdigit() and len(stripped) <= 10:  # noqa: PLR2004
-        number = int(stripped)
-        if least <= number <= most:
-            return number
-    raise InvalidQueryError(
-        f"The query parameter '{name}' is invalid. "
-        f"The field {name} must be between {least} and {most}."
-    )
-
-
-def _truth(text: str, name: str) -> bool:
-    match text.strip().lower():
-        case "true":
-            return True
-        case "false":
-            return False
-        case _:
-            raise InvalidQueryError(
-                f"The query parameter '{name}' is invalid. It must be true or false."
-            )
 
 
 _BY_TAG: Mapping[str, SearchAttribute] = {

@@ -128,6 +128,37 @@ _SEARCH = (
     _ACCEPT,
 )
 
+_INCLUDE_METADATA = Parameter(
+    "includeMetadata",
+    "Whether entries have the metadata of the instance as it is now.",
+    {"type": "boolean", "default": True},
+)
+_CHANGES = (
+    Parameter(
+        "limit",
+        "Most entries; v1: 1 to 100, by default 10; v2: 1 to 200, by default 100.",
+        {"type": "integer", "minimum": 1, "maximum": 200},
+    ),
+    Parameter(
+        "offset",
+        "v1: the sequence that entries come after; v2: entries to leave out.",
+        {"type": "integer", "minimum": 0, "default": 0},
+    ),
+    Parameter(
+        "startTime",
+        "The first moment that entries come from, with its time zone.",
+        {"type": "string", "format": "date-time"},
+        since_version=2,
+    ),
+    Parameter(
+        "endTime",
+        "The moment that entries come before, with its time zone.",
+        {"type": "string", "format": "date-time"},
+        since_version=2,
+    ),
+    _INCLUDE_METADATA,
+)
+
 
 def _search(what: str) -> Transaction:
     return Transaction(
@@ -257,6 +288,17 @@ TRANSACTIONS: Mapping[str, Transaction] = {
     "delete_study": _delete("a study"),
     "delete_series": _delete("a series"),
     "delete_instance": _delete("an instance"),
+    "list_changes": Transaction(
+        summary="List changes of all partitions",
+        parameters=_CHANGES,
+        gives={HTTPStatus.OK: (JSON,)},
+    ),
+    "latest_change": Transaction(
+        summary="Give the latest change",
+        parameters=(_INCLUDE_METADATA,),
+        gives={HTTPStatus.OK: (JSON,), HTTPStatus.NO_CONTENT: ()},
+    ),
+    "list_partitions": Transaction(summary="List the partitions", gives={HTTPStatus.OK: (JSON,)}),
     "describe_as_json": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (JSON,)}),
     "describe_as_yaml": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (YAML,)}),
 }

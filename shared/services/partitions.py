@@ -1,8 +1,9 @@
 """Which data partition a request means (reference, data partitions)."""
 
 import re
+from collections.abc import Sequence
 
-from shared.errors import InvalidRequestError
+from shared.errors import InvalidRequestError, StoreUnavailableError
 from shared.ports import DEFAULT_PARTITION_NAME, Index, Partition
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -23,11 +24,12 @@ class Partitions:
 
         Raises:
             InvalidRequestError: The name is malformed or unknown, or such routes are not served.
+            StoreUnavailableError: There are partitions that the settings would hide.
         """
         if name is None and self._are_required:
             raise InvalidRequestError("PartitionName value is missing in the route segment.")
-        if name is not None and not self._are_served:
-            raise InvalidRequestError("Data partitions feature is disabled.")
+        if name is not None:
+            self._demand_service()
         name = DEFAULT_PARTITION_NAME if name is None else name
         known = self._known.get(name)
         if known is not None:
@@ -36,6 +38,7 @@ class Partitions:
             raise InvalidRequestError(
                 "A partition name must have 1 to 64 letters, digits, dots, dashes or underscores."
             )
+        await self.check()
         found = await (
             self._index.create_partition(name) if create else self._index.find_partition(name)
         )
@@ -44,3 +47,33 @@ class Partitions:
         if len(self._known) < _MAX_REMEMBERED:
             self._known[name] = found
         return found
+
+    async def list(self) -> Sequence[Partition]:
+        """All partitions, oldest first.
+
+        Raises:
+            InvalidRequestError: Partitions are not served.
+        """
+        self._demand_service()
+        return await self._index.list_partitions()
+
+    async def check(self) -> None:
+        """See that no partition is hidden, as all but the default one are when none is served.
+
+        Raises:
+            StoreUnavailableError: One is; the message says what to set.
+        """
+        if not self._are_served and len(await self._index.list_partitions()) > 1:
+            raise StoreUnavailableError(
+                "DATA_PARTITIONS is off, but there is more than one partition: "
+                "set it to optional or required."
+            )
+
+    def base_url(self, root: str, name: str) -> str:
+        """The address of a partition's resources below the service root."""
+        is_plain = name == DEFAULT_PARTITION_NAME and not self._are_required
+        return root if is_plain else f"{root}/partitions/{name}"
+
+    def _demand_service(self) -> None:
+        if not self._are_served:
+            raise InvalidRequestError("Data partitions feature is disabled.")

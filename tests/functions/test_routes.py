@@ -69,7 +69,14 @@ def test_get_also_answers_head() -> None:
         assert ("GET" in route.methods) == ("HEAD" in route.methods), route.function
 
 
-OF_NO_PARTITION = {"describe_as_json", "describe_as_yaml", "options"}
+OF_NO_PARTITION = {
+    "describe_as_json",
+    "describe_as_yaml",
+    "latest_change",
+    "list_changes",
+    "list_partitions",
+    "options",
+}
 
 
 def test_every_other_versioned_route_also_lies_below_a_partition() -> None:
