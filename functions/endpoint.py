@@ -3,6 +3,7 @@
 No handler sees a type of the trigger; nothing else sets the status of an error.
 """
 
+import inspect
 import logging
 import re
 import sys
@@ -12,21 +13,24 @@ from http import HTTPMethod, HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
+import azure.durable_functions as df
 import azure.functions as func
 import orjson
+from azure.durable_functions.client import DurableFunctionsClient
 from azurefunctions.extensions.http.fastapi import Request as TriggerRequest
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response as PlainResponse
 from starlette.responses import StreamingResponse
 
+from functions.orchestrations import DurableOrchestrations
 from shared import errors, wiring
 from shared.access import DataAction
 from shared.dicomweb.forwarded import Network, Origin, external_origin, is_trusted
 from shared.dicomweb.media_type import JSON
 from shared.dicomweb.openapi import IN_PARTITION, Route
 from shared.dicomweb.transactions import TRANSACTIONS
-from shared.ports import Partition
+from shared.ports import Orchestrations, Partition
 from shared.wiring import Services
 
 _log = logging.getLogger(__name__)
@@ -43,6 +47,7 @@ class ServiceRequest:
         query: Name and value pairs in order, percent-decoded.
         accept: The values of the Accept header lines, None without any.
         body: The bytes of the request, as they arrive.
+        engine: What drives long-running operations, where the function declares to need it.
     """
 
     version: int
@@ -52,6 +57,14 @@ class ServiceRequest:
     headers: Mapping[str, str]
     accept: Sequence[str] | None
     body: AsyncIterator[bytes]
+    engine: Orchestrations | None = None
+
+    @property
+    def orchestrations(self) -> Orchestrations:
+        """What drives long-running operations."""
+        if self.engine is None:
+            raise RuntimeError("the function does not declare that it orchestrates")
+        return self.engine
 
     @property
     def preferred(self) -> Sequence[str]:
@@ -82,9 +95,10 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+type Blueprint = func.Blueprint | df.Blueprint
 type Handler = Callable[[Request, Services], Awaitable[Response]]
 type ServiceHandler = Callable[[ServiceRequest, Services], Awaitable[Response]]
-type _Answer = Callable[[TriggerRequest, Services], Awaitable[Response]]
+type _Answer = Callable[[TriggerRequest, Services, Orchestrations | None], Awaitable[Response]]
 
 STATUS_OF_ERROR: dict[type[errors.DicomWebError], HTTPStatus] = {
     errors.InvalidRequestError: HTTPStatus.BAD_REQUEST,
@@ -117,13 +131,14 @@ _LEAKING_WORKERS = frozenset({"1.3.0"})
 
 
 def transaction(  # noqa: PLR0913
-    blueprint: func.Blueprint,
+    blueprint: Blueprint,
     name: str,
     route: str,
     method: HTTPMethod,
     action: DataAction,
     *,
     creates_partition: bool = False,
+    orchestrates: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Serve a handler below `{version}/` and below `{version}/partitions/{partition}/`.
 
@@ -137,44 +152,60 @@ def transaction(  # noqa: PLR0913
                 raise errors.NotFoundError("There is no such resource.")
             return await handler(request, services)
 
-        async def answer(native: TriggerRequest, services: Services) -> Response:
+        async def answer(
+            native: TriggerRequest, services: Services, engine: Orchestrations | None
+        ) -> Response:
             request = await _request(native, services, creates_partition=creates_partition)
-            return await _begun(await handle(request, services))
+            return await _begun(await handle(replace(request, engine=engine), services))
 
         forms = {"": "{version}", IN_PARTITION: "{version}/partitions/{partition}"}
         for suffix, root in forms.items():
-            _register(blueprint, answer, name + suffix, f"{root}/{route}", method, action, handler)
+            served = _route(name + suffix, f"{root}/{route}", method)
+            trigger = _trigger(answer, action, orchestrates=orchestrates)
+            _register(blueprint, served, action, trigger, handler.__doc__)
         return handler
 
     return register
 
 
 def unversioned(
-    blueprint: func.Blueprint, name: str, route: str, method: HTTPMethod, action: DataAction
+    blueprint: Blueprint, name: str, route: str, method: HTTPMethod, action: DataAction
 ) -> Callable[[Callable[[Services], Awaitable[Response]]], None]:
     """Serve a handler that needs nothing of the request, below the root."""
 
     def register(handler: Callable[[Services], Awaitable[Response]]) -> None:
-        async def answer(_: TriggerRequest, services: Services) -> Response:
+        async def answer(
+            _: TriggerRequest, services: Services, _engine: Orchestrations | None
+        ) -> Response:
             return await handler(services)
 
-        _register(blueprint, answer, name, route, method, action, handler)
+        trigger = _trigger(answer, action)
+        _register(blueprint, _route(name, route, method), action, trigger, handler.__doc__)
 
     return register
 
 
-def resource(
-    blueprint: func.Blueprint, name: str, route: str, method: HTTPMethod, action: DataAction
+def resource(  # noqa: PLR0913
+    blueprint: Blueprint,
+    name: str,
+    route: str,
+    method: HTTPMethod,
+    action: DataAction,
+    *,
+    orchestrates: bool = False,
 ) -> Callable[[ServiceHandler], ServiceHandler]:
     """Serve a handler below `{version}/` only: what it serves belongs to no partition."""
 
     def register(handler: ServiceHandler) -> ServiceHandler:
-        async def answer(native: TriggerRequest, services: Services) -> Response:
-            return await _begun(
-                await handler(ServiceRequest(**_fields(native, services)), services)
-            )
+        async def answer(
+            native: TriggerRequest, services: Services, engine: Orchestrations | None
+        ) -> Response:
+            request = ServiceRequest(**_fields(native, services), engine=engine)
+            return await _begun(await handler(request, services))
 
-        _register(blueprint, answer, name, f"{{version}}/{route}", method, action, handler)
+        served = _route(name, f"{{version}}/{route}", method)
+        trigger = _trigger(answer, action, orchestrates=orchestrates)
+        _register(blueprint, served, action, trigger, handler.__doc__)
         return handler
 
     return register
@@ -187,36 +218,56 @@ ROUTES: list[Route] = []
 """Where each registered function is served."""
 
 
-def _register(  # noqa: PLR0913, PLR0917
-    blueprint: func.Blueprint,
-    answer: _Answer,
-    name: str,
-    route: str,
-    method: HTTPMethod,
-    action: DataAction,
-    handler: Callable[..., Any],
-) -> None:
-    methods = [method.value, "HEAD"] if method is HTTPMethod.GET else [method.value]
-    ROUTES.append(Route(name, route, frozenset(methods)))
-    DATA_ACTIONS[name] = action
+def _route(name: str, template: str, method: HTTPMethod) -> Route:
+    methods = {method.value, "HEAD"} if method is HTTPMethod.GET else {method.value}
+    return Route(name, template, frozenset(methods))
 
+
+def _trigger(
+    answer: _Answer, action: DataAction, *, orchestrates: bool = False
+) -> Callable[..., Any]:
     # Not functools.wraps: the worker reads the signature, and would find the handler's.
-    async def trigger(req: TriggerRequest) -> PlainResponse:
-        async def permitted() -> Response:
-            services = wiring.services()
-            # First of all: a caller without the right neither sends a body nor learns anything.
-            await services.access.permit(req.headers.getlist("authorization"), action)
-            return await answer(req, services)
+    async def plain(req: TriggerRequest) -> PlainResponse:
+        return await _answered(req, answer, action, None)
 
-        return _native(await _attempt(permitted), req)
+    async def orchestrating(req: TriggerRequest, client: DurableFunctionsClient) -> PlainResponse:
+        return await _answered(req, answer, action, DurableOrchestrations(client))
 
-    trigger.__name__ = name
-    trigger.__doc__ = handler.__doc__
+    return orchestrating if orchestrates else plain
+
+
+async def _answered(
+    native: TriggerRequest, answer: _Answer, action: DataAction, engine: Orchestrations | None
+) -> PlainResponse:
+    async def permitted() -> Response:
+        services = wiring.services()
+        # First of all: a caller without the right neither sends a body nor learns anything.
+        await services.access.permit(native.headers.getlist("authorization"), action)
+        return await answer(native, services, engine)
+
+    return _native(await _attempt(permitted), native)
+
+
+def _register(
+    blueprint: Blueprint,
+    route: Route,
+    action: DataAction,
+    trigger: Callable[..., Any],
+    documentation: str | None,
+) -> None:
+    ROUTES.append(route)
+    DATA_ACTIONS[route.function] = action
+    trigger.__name__ = route.function
+    trigger.__doc__ = documentation
     # Without a level of its own, a function has that of the app.
     level = func.AuthLevel.ANONYMOUS if action is DataAction.ANONYMOUS else None
-    blueprint.function_name(name)(
-        blueprint.route(route=route, methods=methods, auth_level=level)(trigger)
+    served: Any = trigger
+    if "client" in inspect.signature(trigger).parameters:
+        served = blueprint.durable_client_input(client_name="client")(trigger)
+    served = blueprint.route(route=route.template, methods=sorted(route.methods), auth_level=level)(
+        served
     )
+    blueprint.function_name(route.function)(served)
 
 
 async def _request(native: Any, services: Services, *, creates_partition: bool) -> Request:  # noqa: ANN401
