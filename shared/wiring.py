@@ -3,12 +3,14 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.adapters.local_secrets import LocalSecrets
 from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.mssql import connection_string_url, server_url
 from shared.adapters.sql_operation_table import SqlOperationTable
 from shared.adapters.sql_state_table import SqlStateTable
 from shared.dicomweb.cors import CorsRule
@@ -90,15 +92,19 @@ def index_url(folder: Path) -> str:
 
 
 def prepare() -> None:
-    """Bring the embedded index to the present schema; run once, before any worker starts."""
+    """See that the index has the present schema, and bring an embedded one to it.
+
+    Run once, before any worker starts.
+    """
     from shared.adapters.sql_index.migrate import migrate  # noqa: PLC0415 - slow, needed but here
 
     try:
         settings = Settings.from_env(os.environ)
     except SettingsError as error:
         sys.exit(str(error))
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    migrate(index_url(settings.folder))
+    if not settings.has_sql_server:  # A server's is migrated before the app is deployed.
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        migrate(index_url(settings.folder))
     try:
         asyncio.run(_check_partitions(settings))
     except StoreUnavailableError as error:
@@ -183,10 +189,27 @@ def _blobs(settings: Settings, container: str = _DICOM) -> BlobStore:
     return ObstoreBlobs.in_folder(folder, sync=settings.embedded_sync)
 
 
+def index_database(settings: Settings) -> tuple[str, Callable[[], str] | None]:
+    """The URL of the index, and what gives access tokens for it where it is on a server."""
+    if not settings.has_sql_server:
+        return index_url(settings.folder), None
+    # Whoever has the index in a file need not load what signs in to Azure.
+    from shared.adapters.sql_index.mssql_tokens import identity_tokens  # noqa: PLC0415
+
+    if settings.sql_connection_string:
+        url = connection_string_url(settings.sql_connection_string)
+    else:
+        url = server_url(settings.sql_server, settings.sql_database)
+    return url, identity_tokens(settings.azure_client_id)
+
+
 def _index(settings: Settings) -> SqlIndex:
+    url, token = index_database(settings)
     return SqlIndex(
-        index_url(settings.folder),
+        url,
         sync=settings.embedded_sync,
+        connections=settings.sql_pool_size,
+        token=token,
         search_timeout=settings.search_timeout_seconds,
     )
 

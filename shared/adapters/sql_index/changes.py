@@ -13,9 +13,11 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    text,
     update,
 )
 
+from shared.adapters.sql_index.mssql import take_lock
 from shared.adapters.sql_index.schema import change, instance, partition, series, study
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
@@ -49,6 +51,25 @@ _NUMBER = (
         timestamp=bindparam("now", type_=change.c.timestamp.type),
     )
 )
+
+# On SQL Server others write meanwhile. Rows whose transactions have not ended are locked, and
+# passed over; the rest are locked and numbered in one pass, by the small index on them, and few
+# enough at a time for the locks to stay on rows.
+_ROWS_AT_ONCE = 1000
+_NUMBER_UNLOCKED = text(
+    """
+    WITH unnumbered AS (
+        SELECT TOP (:most) [sequence], [timestamp],
+            ROW_NUMBER() OVER (ORDER BY [change_id]) AS [ordinal]
+        FROM [change] WITH (INDEX (ix_change_unnumbered), UPDLOCK, READPAST, READCOMMITTEDLOCK)
+        WHERE [sequence] IS NULL
+        ORDER BY [change_id]
+    )
+    UPDATE unnumbered SET [sequence] = :last_sequence + [ordinal], [timestamp] = :now
+    """
+).bindparams(bindparam("now", type_=change.c.timestamp.type))
+_TURN = "number changes"
+_TURN_MS = 5000
 
 # What has become of an instance is read from its row, so that no row of the feed is ever rewritten.
 _ENTRIES = select(
@@ -156,15 +177,37 @@ def has_unnumbered(connection: Connection) -> bool:
 
 
 def number_changes(connection: Connection) -> int:
-    """Number the changes that have no sequence, in the order of change_id, and count them."""
+    """Number the committed changes that have no sequence, by change_id, and count them.
+
+    Only one transaction numbers at a time, from after the highest number to before its own commit;
+    so numbers follow each other without a gap, in the order in which they are committed: whoever
+    sees one sees all below it. A row that was not committed in time gets a higher number later,
+    although its change_id is lower; no number is ever given to a row that may still vanish.
+    """
+    if connection.dialect.name == "mssql":
+        take_lock(connection, _TURN, owner="Transaction", milliseconds=_TURN_MS)
+        return _number_unlocked(connection)
+    return connection.execute(_NUMBER, _next_numbers(connection)).rowcount
+
+
+def _number_unlocked(connection: Connection) -> int:
+    numbered = 0
+    while True:
+        numbers = {"most": _ROWS_AT_ONCE, **_next_numbers(connection)}
+        count = connection.execute(_NUMBER_UNLOCKED, numbers).rowcount
+        numbered += count
+        if count < _ROWS_AT_ONCE:
+            return numbered
+
+
+def _next_numbers(connection: Connection) -> dict[str, Any]:
     last = connection.execute(_LAST).first()
     now = datetime.now(UTC)
-    numbers: dict[str, Any] = {
+    return {
         "last_sequence": 0 if last is None else last.sequence,
         # A clock that is set back must not turn the feed back.
         "now": now if last is None else max(now, last.timestamp),
     }
-    return connection.execute(_NUMBER, numbers).rowcount
 
 
 def changes_after(connection: Connection, after: int, limit: int) -> list[Change]:

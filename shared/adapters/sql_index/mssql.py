@@ -27,6 +27,7 @@ from shared.adapters.sql_index.mssql_errors import (
     PassingError,
     is_time_out,
     sqlstate,
+    translated_errors,
 )
 from shared.errors import StoreUnavailableError
 
@@ -44,8 +45,14 @@ _RECYCLE_SECONDS = 1500
 _LOCK = text(
     "SET NOCOUNT ON; DECLARE @outcome int; EXEC @outcome = sp_getapplock @Resource = :name,"
     " @LockMode = 'Exclusive', @LockOwner = :owner, @LockTimeout = :milliseconds;"
-    " SELECT @outcome"
+    " SELECT @outcome; SET NOCOUNT OFF"
 )
+
+_ALLOW_SNAPSHOTS = text(
+    "IF (SELECT snapshot_isolation_state FROM sys.databases WHERE database_id = DB_ID()) = 0"
+    " ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON"
+)
+_MIGRATION_MS = 600_000
 
 _PAIR = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
 _SIGNS_IN = frozenset({"uid", "pwd", "user", "password", "authentication"})
@@ -172,6 +179,29 @@ def take_lock(connection: Connection, name: str, *, owner: str, milliseconds: in
     parameters = {"name": name, "owner": owner, "milliseconds": milliseconds}
     if connection.execute(_LOCK, parameters).scalar_one() < 0:
         raise PassingError(UNAVAILABLE)
+
+
+@contextmanager
+def migrating(server: Server) -> Iterator[Connection]:
+    """A connection in a transaction, for one process at a time.
+
+    Snapshots are allowed where they are not yet, as they are on Azure SQL from the beginning.
+    """
+    engine = server.engine("READ COMMITTED", 1)
+    try:
+        with translated_errors(server.driver), engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.timeout = 0  # An index on many rows takes its time.
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            take_lock(connection, "migrate", owner="Session", milliseconds=_MIGRATION_MS)
+            connection.execute(_ALLOW_SNAPSHOTS)
+            connection.execute(text(f"SET LOCK_TIMEOUT {_MIGRATION_MS}"))
+            connection.commit()
+            connection.execution_options(isolation_level="READ COMMITTED")
+            with connection.begin():
+                yield connection
+    finally:
+        engine.dispose()  # The session ends, and its lock with it.
 
 
 @contextmanager

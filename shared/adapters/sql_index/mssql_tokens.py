@@ -14,7 +14,6 @@ from azure.identity import (
 from shared.errors import StoreUnavailableError
 
 _SCOPE = "https://database.windows.net/.default"
-_IN_A_HURRY = {"retry_total": 2, "connection_timeout": 3, "read_timeout": 5}
 
 
 def identity_tokens(client_id: str) -> Callable[[], str]:
@@ -25,7 +24,9 @@ def identity_tokens(client_id: str) -> Callable[[], str]:
     """
     credential: TokenCredential
     if client_id:
-        credential = ManagedIdentityCredential(client_id=client_id, **_IN_A_HURRY)
+        credential = ManagedIdentityCredential(
+            client_id=client_id, retry_total=2, connection_timeout=3, read_timeout=5
+        )
     else:
         credential = DefaultAzureCredential()
     provide = get_bearer_token_provider(credential, _SCOPE)

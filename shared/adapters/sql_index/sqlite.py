@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
-from shared.adapters.sql_index.errors import TOO_LONG
+from shared.adapters.sql_index.errors import TOO_LONG, translated_errors
 from shared.errors import StoreUnavailableError
 
 if sys.platform != "win32":
@@ -129,3 +129,16 @@ class WriteLock:
             if sys.platform != "win32":  # There SQLite's own busy timeout has to do.
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+@contextmanager
+def migrating(url: URL) -> Iterator[Connection]:
+    """A connection in a transaction, for one process at a time; what is missing is made."""
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = writer_engine(url, sync=True)
+    try:
+        with translated_errors(), WriteLock(url).held(), engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
