@@ -22,7 +22,6 @@ _ALGORITHM = "RS256"
 _TYPES = frozenset({"JWT", "AT+JWT"})
 _LEEWAY_SECONDS = 60
 _MAX_KEY_ID_LENGTH = 256
-_REMEMBERED = 4096
 _REQUIRED = ["iss", "aud", "exp", "nbf", "iat", "sub", "tid", "oid"]
 
 
@@ -45,19 +44,21 @@ class _Checked:
 class EntraTokens:
     """Tells whose a token is; one that has been checked is remembered until it expires."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         keys: EntraKeys,
         *,
         tenant_id: str,
         issuers: Sequence[str],
         audiences: Sequence[str],
+        remembered: int = 4096,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
         self._tenant_id = tenant_id
         self._issuers = issuers
         self._audiences = audiences
+        self._most = remembered
         self._clock = clock
         self._checked: OrderedDict[bytes, _Checked] = OrderedDict()
         self._checked_by: Keys = {}
@@ -71,6 +72,10 @@ class EntraTokens:
             issuers=[issuer, f"https://sts.windows.net/{tenant_id}/"],
             audiences=audiences,
         )
+
+    async def check(self) -> None:
+        """See Tokens."""
+        await self._keys.current()
 
     async def principal(self, token: str) -> Principal | None:
         """See Tokens."""
@@ -94,7 +99,7 @@ class EntraTokens:
 
     def _remember(self, digest: bytes, checked: _Checked) -> None:
         self._checked[digest] = checked
-        while len(self._checked) > _REMEMBERED:
+        while len(self._checked) > self._most:
             self._checked.popitem(last=False)
 
     async def _check(self, token: str, keys: Keys) -> _Checked:
