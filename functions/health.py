@@ -1,4 +1,4 @@
-"""Health check: whether the service and the stores it needs answer."""
+"""Health check: whether what the service depends on answers."""
 
 from http import HTTPMethod, HTTPStatus
 
@@ -8,6 +8,7 @@ import orjson
 from functions.endpoint import Response, unversioned
 from shared.access import DataAction
 from shared.dicomweb.media_type import JSON
+from shared.services.health import DependencyHealth, HealthStatus
 from shared.wiring import Services
 
 blueprint = func.Blueprint()
@@ -15,26 +16,28 @@ blueprint = func.Blueprint()
 
 @unversioned(blueprint, "health", "health/check", HTTPMethod.GET, DataAction.ANONYMOUS)
 async def health(services: Services) -> Response:
-    """Tell how each dependency is: GET /health/check; 503 when one is away."""
-    dependencies = await services.health.check()
-    is_healthy = all(dependency.is_healthy for dependency in dependencies)
+    """Tell how each dependency is: GET /health/check; 503 when one is away that is needed."""
+    report = await services.health.check()
     body = {
-        "overallStatus": _status(is_healthy=is_healthy),
+        "overallStatus": report.status.value,
         "details": [
             {
                 "name": dependency.name,
-                "status": _status(is_healthy=dependency.is_healthy),
+                "status": _status(dependency).value,
                 "milliseconds": dependency.milliseconds,
             }
-            for dependency in dependencies
+            for dependency in report.dependencies
         ],
     }
+    is_away = report.status is HealthStatus.UNHEALTHY
     return Response(
-        status=HTTPStatus.OK if is_healthy else HTTPStatus.SERVICE_UNAVAILABLE,
+        status=HTTPStatus.SERVICE_UNAVAILABLE if is_away else HTTPStatus.OK,
         media_type=JSON,
         body=orjson.dumps(body),
     )
 
 
-def _status(*, is_healthy: bool) -> str:
-    return "Healthy" if is_healthy else "Unhealthy"
+def _status(dependency: DependencyHealth) -> HealthStatus:
+    if dependency.is_healthy:
+        return HealthStatus.HEALTHY
+    return HealthStatus.UNHEALTHY if dependency.is_needed else HealthStatus.DEGRADED

@@ -587,4 +587,7 @@ class Tokens(Protocol):
     async def principal(self, token: str) -> Principal | None:
         """Tell whose a token is; None where it does not hold, for whatever reason."""
 
+    async def check(self) -> None:
+        """See that tokens can be checked: that the keys they are signed with are known."""
+
 

@@ -1,6 +1,7 @@
 """The composition root: settings -> adapters -> services, made once a worker."""
 
 import asyncio
+import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.adapters.local_secrets import LocalSecrets
+from shared.adapters.no_telemetry import NoTelemetry
 from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.mssql import connection_string_url, server_url
@@ -22,7 +24,7 @@ from shared.services.bulk_data import BulkData
 from shared.services.change_feed import ChangeFeed
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
-from shared.services.health import Health
+from shared.services.health import Dependency, Health
 from shared.services.images import Images
 from shared.services.instance_writer import InstanceWriter
 from shared.services.metadata import Metadata
@@ -37,6 +39,7 @@ from shared.services.store import Store
 from shared.services.transcoding import Transcoding
 from shared.settings import HOST_NAME, Authentication, Settings, SettingsError
 from shared.settings import Partitions as PartitionRule
+from shared.telemetry import Telemetry
 
 _DICOM = "dicom"
 
@@ -46,6 +49,7 @@ class Services:
     """The use cases, and what the edge must know of the settings."""
 
     settings: Settings
+    telemetry: Telemetry
     access: Access
     blobs: BlobStore
     index: Index
@@ -121,19 +125,19 @@ async def _check_partitions(settings: Settings) -> None:
 
 def build(settings: Settings) -> Services:
     """Make the services; the schema of the index must be up to date."""
-    blobs = _blobs(settings)
-    index = _index(settings)
-    state = _state(settings, index)
+    telemetry, blobs, index = _watched(settings, _blobs(settings), _index(settings))
+    state, secrets, access = _state(settings, index), _secrets(settings), _access(settings)
     writer = InstanceWriter(blobs, bulk_data_threshold_bytes=settings.bulk_data_threshold_bytes)
     documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)
     images, work = Images(blobs), PixelWork()
     partitions = _partitions(settings, index)
     return Services(
         settings=settings,
-        access=_access(settings),
+        telemetry=telemetry,
+        access=access,
         blobs=blobs,
         index=index,
-        secrets=_secrets(settings),
+        secrets=secrets,
         state=state,
         partitions=partitions,
         store=Store(
@@ -164,8 +168,48 @@ def build(settings: Settings) -> Services:
         ),
         operations=Operations(SqlOperationTable(index), settings.operation_history_seconds),
         cors=CorsRule(settings.cors_allowed_origins),
-        health=Health({"Index": index.check, "BlobStore": blobs.check}),
+        health=Health(_dependencies(index, blobs, state, secrets, access)),
     )
+
+
+def _dependencies(
+    index: Index, blobs: BlobStore, state: StateTable, secrets: Secrets, access: Access
+) -> dict[str, Dependency]:
+    async def touch_state() -> None:
+        await state.get("health", "check", "check")
+
+    async def touch_secrets() -> None:
+        await secrets.get("health-check")
+
+    found = {
+        "Index": Dependency(index.check),
+        "BlobStore": Dependency(blobs.check),
+        "StateTable": Dependency(touch_state, is_needed=False),
+        "Secrets": Dependency(touch_secrets, is_needed=False),
+    }
+    if access.is_checked:
+        found["Identity"] = Dependency(access.check)
+    return found
+
+
+def _watched(
+    settings: Settings, blobs: BlobStore, index: SqlIndex
+) -> tuple[Telemetry, BlobStore, SqlIndex]:
+    """Telemetry, and the stores with their calls traced, where there is someone to receive it."""
+    if not (settings.otlp_endpoint or settings.application_insights):
+        return NoTelemetry(), blobs, index
+    from shared.adapters import open_telemetry, traced  # noqa: PLC0415 - slow, needed but here
+
+    exporters = []
+    if settings.otlp_endpoint:
+        exporters.append(open_telemetry.otlp_exporters(settings.otlp_endpoint))
+    if settings.application_insights:
+        exporters.append(
+            open_telemetry.application_insights_exporters(settings.application_insights)
+        )
+    telemetry = open_telemetry.OpenTelemetry(exporters)
+    atexit.register(telemetry.close)
+    return telemetry, traced.traced_blobs(blobs, telemetry), traced.traced_index(index, telemetry)
 
 
 def _access(settings: Settings) -> Access:

@@ -25,6 +25,15 @@ class Access:
         """Whether callers must prove who they are."""
         return self._tokens is not None
 
+    async def check(self) -> None:
+        """See that tokens can be checked.
+
+        Raises:
+            StoreUnavailableError: They cannot.
+        """
+        if self._tokens is not None:
+            await self._tokens.check()
+
     async def permit(self, authorization: Sequence[str], action: DataAction) -> Principal:
         """Tell who sends the Authorization header lines given, if the action is theirs to do.
 
