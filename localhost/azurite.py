@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,11 +77,16 @@ def azurite(
         try:
             yield Azurite(_endpoints(process), process)
         finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _stop(process, has_data=folder is not None)
+
+
+def _stop(process: "subprocess.Popen[str]", *, has_data: bool) -> None:
+    """Let it save its data, for which it waits until its clients have gone."""
+    if has_data:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+    process.kill()
 
 
 def _node() -> str:

@@ -1,9 +1,10 @@
-"""Blobs over obstore: one implementation for a local folder and for memory.
+"""Blobs over obstore, which has one API for a folder, memory and a storage account.
 
 obstore's calls block a thread of this adapter's own, which costs less than its event loop does.
 """
 
 import asyncio
+import logging
 import os
 import re
 import time
@@ -41,17 +42,21 @@ _UNNAMABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _LONGEST_NAME = 1024
 """On Azure; and obstore puts a mark behind the name of a file under way."""
 _LONGEST_FILE_NAME_BYTES = 240
-_MISSING = (NotFoundError, FileNotFoundError)
+MISSING = (NotFoundError, FileNotFoundError)
 """obstore documents the first, and raises the second."""
+
+_log = logging.getLogger(__name__)
 
 
 class ObstoreBlobs:
     """Blobs in any store that obstore speaks to; `folder` is what a local store must sync."""
 
-    def __init__(self, store: ObjectStore, folder: "_Folder | None" = None) -> None:
+    def __init__(
+        self, store: ObjectStore, folder: "_Folder | None" = None, *, threads: int = _THREADS
+    ) -> None:
         self._store = store
         self._folder = folder
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
 
     @classmethod
     def in_folder(cls, path: Path, *, sync: bool = True) -> Self:
@@ -82,7 +87,7 @@ class ObstoreBlobs:
             self._store, staged, buffer_size=_WRITE_BUFFER_BYTES, max_concurrency=1
         )
         length = 0
-        async for batch in _batched(chunks):
+        async for batch in gathered(chunks, _CHUNK_BYTES):
             length += sum(memoryview(chunk).nbytes for chunk in batch)
             await self._run(_write_all, writer, batch)
         # Until here the staged file goes with the writer; a kill leaves it to remove_leftovers.
@@ -146,7 +151,7 @@ class ObstoreBlobs:
 
     def _delete(self, names: Sequence[str]) -> None:
         for name in names:
-            with suppress(*_MISSING):
+            with suppress(*MISSING):
                 obstore.delete(self._store, name)
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
@@ -178,10 +183,21 @@ class ObstoreBlobs:
 
     async def _run[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         def translated() -> R:
-            with _translated():
+            with self._translated():
                 return function(*args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, translated)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except AlreadyExistsError as error:
+            raise BlobExistsError("A blob of this name exists.") from error
+        except MISSING as error:
+            raise BlobNotFoundError("There is no such blob.") from error
+        except (BaseError, OSError) as error:
+            raise unavailable(error) from error
 
 
 class _Folder:
@@ -232,14 +248,19 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-async def _batched(chunks: AsyncIterator[Buffer]) -> AsyncIterator[Sequence[Buffer]]:
-    """Gather small chunks, as a thread hop for each would cost more than writing it."""
+async def gathered(
+    chunks: AsyncIterator[Buffer], size_bytes: int
+) -> AsyncIterator[Sequence[Buffer]]:
+    """Gather small chunks, as a thread hop for each would cost more than writing it.
+
+    The last batch may be empty.
+    """
     batch: list[Buffer] = []
     size = 0
     async for chunk in chunks:
         batch.append(chunk)
         size += memoryview(chunk).nbytes
-        if size >= _CHUNK_BYTES:
+        if size >= size_bytes:
             yield batch
             batch, size = [], 0
     yield batch
@@ -275,13 +296,7 @@ def _is_file_name(name: str) -> bool:
     )
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except AlreadyExistsError as error:
-        raise BlobExistsError("A blob of this name exists.") from error
-    except _MISSING as error:
-        raise BlobNotFoundError("There is no such blob.") from error
-    except (BaseError, OSError) as error:
-        raise StoreUnavailableError("Blob storage does not answer.") from error
+def unavailable(error: Exception) -> StoreUnavailableError:
+    """Say to the operator why, and to the client only that the store does not answer."""
+    _log.warning("blob storage does not answer: %s", type(error).__name__)
+    return StoreUnavailableError("Blob storage does not answer.")

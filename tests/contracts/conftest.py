@@ -1,9 +1,11 @@
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from localhost.azurite import azurite
+from shared.adapters.azure_account import StorageAccount
 from shared.adapters.sql_index.database import Database
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
@@ -52,3 +54,12 @@ async def partition(index: Index) -> Partition:
     found = await index.find_partition(DEFAULT_PARTITION_NAME)
     assert found is not None
     return found
+
+
+@pytest.fixture(scope="session")
+def account() -> Iterator[StorageAccount]:
+    """An emulator for all tests; each takes a container and tables of its own."""
+    with azurite() as emulator:
+        reached = StorageAccount(connection_string=emulator.connection_string)
+        yield reached
+        reached.close()

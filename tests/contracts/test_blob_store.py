@@ -3,13 +3,18 @@
 import asyncio
 import gc
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Buffer, Callable
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from localhost.azurite import azurite
+from shared.adapters.azure_account import StorageAccount
+from shared.adapters.azure_blobs import AzureBlobs
 from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.errors import (
     BlobExistsError,
@@ -23,11 +28,13 @@ NAME = "dicom/000/20260101/one"
 MIB = 1_048_576
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture(params=["memory", "folder", pytest.param("azurite", marks=pytest.mark.host)])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "memory":
         return ObstoreBlobs.in_memory()
-    return ObstoreBlobs.in_folder(tmp_path / "blobs", sync=False)
+    if request.param == "folder":
+        return ObstoreBlobs.in_folder(tmp_path / "blobs", sync=False)
+    return AzureBlobs(request.getfixturevalue("account"), f"test-{uuid4().hex}")
 
 
 @pytest.fixture
@@ -199,7 +206,7 @@ async def test_a_deleted_name_can_be_put_again(blobs: BlobStore) -> None:
 
 
 async def test_a_listing_names_all_below_a_prefix_with_their_lengths(blobs: BlobStore) -> None:
-    names = [f"metadata/{number % 7:03d}/{number}" for number in range(1500)]
+    names = [f"metadata/{number % 7:03d}/{number}" for number in range(1100)]
     await asyncio.gather(*(blobs.put(name, b"abc") for name in names))
     await blobs.put("metadata2/x", b"")
     found = [blob async for blob in blobs.list("metadata/")]
@@ -271,6 +278,76 @@ async def test_a_store_without_leftovers_removes_none(blobs: BlobStore) -> None:
     await blobs.put(NAME, b"kept")
     assert await blobs.remove_leftovers(timedelta(0)) == 0
     assert bytes(await blobs.get(NAME)) == b"kept"
+
+
+# --- on Azure ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def container(account: StorageAccount) -> AzureBlobs:
+    return AzureBlobs(account, f"test-{uuid4().hex}")
+
+
+@pytest.mark.host
+async def test_of_large_streams_that_race_for_a_name_one_wins(container: AzureBlobs) -> None:
+    contents = [bytes([number]) * (5 * MIB) for number in range(3)]
+    racing = [
+        container.put_stream(NAME, _chunks(*(content[at::5] for at in range(5))))
+        for content in contents
+    ]
+    outcomes = await asyncio.gather(*racing, return_exceptions=True)
+    won = [number for number, outcome in enumerate(outcomes) if not _is_loss(outcome)]
+    assert len(won) == 1
+    assert bytes(await container.get(NAME)) == contents[won[0]]
+
+
+@pytest.mark.host
+async def test_a_container_is_shared_by_those_who_find_it_made(account: StorageAccount) -> None:
+    name = f"test-{uuid4().hex}"
+    await AzureBlobs(account, name).put(NAME, b"x")
+    assert bytes(await AzureBlobs(account, name).get(NAME)) == b"x"
+
+
+@pytest.mark.host
+async def test_a_container_that_was_taken_away_fails_the_check(account: StorageAccount) -> None:
+    name = f"test-{uuid4().hex}"
+    blobs = AzureBlobs(account, name)
+    await blobs.check()
+    account.blobs.delete_container(name)
+    with pytest.raises(StoreUnavailableError):
+        await blobs.check()
+
+
+@pytest.mark.host
+async def test_more_than_one_request_deletes_is_deleted(container: AzureBlobs) -> None:
+    names = [f"dicom/{number}" for number in range(150)]
+    await asyncio.gather(*(container.put(name, b"") for name in names[::2]))
+    await container.delete(names)
+    assert await _names(container, "dicom/") == set()
+
+
+@pytest.mark.host
+async def test_an_account_that_is_silent_is_unavailable_within_ten_seconds() -> None:
+    with azurite() as emulator:
+        silent = StorageAccount(connection_string=emulator.connection_string)
+        blobs = AzureBlobs(silent, "dicom")
+        await blobs.put(NAME, b"x")
+        emulator.process.send_signal(signal.SIGSTOP)
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(
+                blobs.put("dicom/other", b"x"),
+                blobs.put_stream("dicom/another", _chunks(*[bytes(MIB)] * 9)),
+                blobs.get(NAME),
+                blobs.get_ranges(NAME, [(0, 1)]),
+                _content(blobs.stream(NAME)),
+                blobs.delete([NAME]),
+                _names(blobs, "dicom/"),
+                blobs.list_folders("dicom/"),
+                blobs.check(),
+                return_exceptions=True,
+            )
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
+    silent.close()
 
 
 # --- in a folder --------------------------------------------------------------------------------
