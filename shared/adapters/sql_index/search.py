@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     FromClause,
@@ -131,12 +132,23 @@ def taken_apart(query: SearchQuery) -> tuple[Shape, dict[str, Any]]:
     return shape, {**scope, "page_limit": query.limit + 1, "page_offset": query.offset, **values}
 
 
+class _Offset(BindParameter[int]):
+    """An offset that is told at execution.
+
+    For SQL Server, SQLAlchemy (2.1) asks the offset of a subquery for its number only to see that
+    there is one, and knows no answer for a parameter.
+    """
+
+    inherit_cache = True
+    _limit_offset_value = 0
+
+
 @lru_cache(_SHAPES)
 def statements_for(shape: Shape) -> Statements:
     """The statements for a shape; to build them costs more than most searches."""
     keys = _matching_keys(shape)
     counted = select(func.count()).select_from(keys.limit(_COUNTED).subquery())
-    limit, offset = bindparam("page_limit", type_=Integer), bindparam("page_offset", type_=Integer)
+    limit, offset = bindparam("page_limit", type_=Integer), _Offset("page_offset", type_=Integer)
     page = keys.order_by(_KEYS[shape.level].desc()).limit(limit).offset(offset)
     return Statements(_results(shape.level, page), page, counted)
 
