@@ -112,6 +112,7 @@ STATUS_OF_ERROR: dict[type[errors.DicomWebError], HTTPStatus] = {
     errors.ConflictError: HTTPStatus.CONFLICT,
     errors.PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.NotSupportedError: HTTPStatus.NOT_IMPLEMENTED,
     errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -88,6 +88,10 @@ class UnsupportedMediaTypeError(DicomWebError):
     """The request body is of a type that this resource does not take."""
 
 
+class NotSupportedError(DicomWebError):
+    """This deployment cannot do it; the sentence names what to use instead."""
+
+
 class StoreUnavailableError(DicomWebError):
     """Blob storage or the index does not answer now; trying again later is right."""
 

@@ -4,7 +4,7 @@ Every method raises StoreUnavailableError when its store does not answer now.
 """
 
 from collections.abc import AsyncIterator, Buffer, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol
@@ -89,6 +89,75 @@ class BlobStore(Protocol):
 
     async def check(self) -> None:
         """Touch the store, to see that it answers."""
+
+
+# --- the inbox ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InboxFile:
+    """A file that waits to be taken in.
+
+    Attributes:
+        version: Another one whenever the file is written again.
+        length: Bytes of the file.
+        changed: When it was written, UTC.
+    """
+
+    name: str
+    version: str
+    length: int
+    changed: datetime
+
+
+class Inbox(Protocol):
+    """Files that others leave under names of their own choice, until they are taken in.
+
+    What is done to a file is done to the version that was looked at: one that is written again
+    meanwhile stays, and waits anew.
+    """
+
+    async def open(self, name: str) -> tuple[InboxFile, AsyncIterator[bytes]]:
+        """Find a file, and give its bytes in chunks of a few MiB at most.
+
+        Raises:
+            BlobNotFoundError: There is none, also later: it is gone or written again.
+        """
+
+    def list(self) -> AsyncIterator[InboxFile]:
+        """All files, in any order."""
+
+    async def remove(self, file: InboxFile) -> None:
+        """Remove a file; one that is gone or written again is no error."""
+
+    async def set_aside(self, file: InboxFile, reason: bytes) -> None:
+        """Move a file to where refused ones are kept, with the reason in a file beside it.
+
+        Both are durable before it leaves the inbox, and nothing that is kept there already is
+        lost. A file that is gone or written again is no error.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class UploadAddress:
+    """Where one new file of the inbox may be written, and how.
+
+    Attributes:
+        url: To be used with PUT; whoever has it may write.
+        headers: What the request must have.
+        expires: Until when it is good, UTC.
+    """
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str]
+    expires: datetime
+
+
+class UploadAddresses(Protocol):
+    """Addresses at which clients write to the inbox themselves."""
+
+    async def issue(self, name: str, lifetime: timedelta) -> UploadAddress:
+        """Give the address of a file that does not exist yet; it allows nothing but to make it."""
 
 
 # --- index --------------------------------------------------------------------------------------
@@ -521,6 +590,19 @@ class Orchestrations(Protocol):
         """Drop the history of an orchestration that has ended."""
 
 
+# --- callers ------------------------------------------------------------------------------------
+
+
+class Tokens(Protocol):
+    """The tokens that callers prove with who they are."""
+
+    async def principal(self, token: str) -> Principal | None:
+        """Tell whose a token is; None where it does not hold, for whatever reason."""
+
+    async def check(self) -> None:
+        """See that tokens can be checked: that the keys they are signed with are known."""
+
+
 # --- secrets and small state --------------------------------------------------------------------
 
 
@@ -578,16 +660,3 @@ class StateTable(Protocol):
 
     def list(self, table: str, partition: str) -> AsyncIterator[StateRow]:
         """The rows of a partition, by key."""
-# --- callers ------------------------------------------------------------------------------------
-
-
-class Tokens(Protocol):
-    """The tokens that callers prove with who they are."""
-
-    async def principal(self, token: str) -> Principal | None:
-        """Tell whose a token is; None where it does not hold, for whatever reason."""
-
-    async def check(self) -> None:
-        """See that tokens can be checked: that the keys they are signed with are known."""
-
-

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.adapters.folder_inbox import FolderInbox
 from shared.adapters.local_secrets import LocalSecrets
 from shared.adapters.no_telemetry import NoTelemetry
 from shared.adapters.obstore_blobs import ObstoreBlobs
@@ -18,7 +19,7 @@ from shared.adapters.sql_state_table import SqlStateTable
 from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
 from shared.errors import StoreUnavailableError
-from shared.ports import BlobStore, Index, Secrets, StateTable
+from shared.ports import BlobStore, Inbox, Index, Secrets, StateTable, UploadAddresses
 from shared.services.access import Access
 from shared.services.bulk_data import BulkData
 from shared.services.change_feed import ChangeFeed
@@ -26,6 +27,8 @@ from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
 from shared.services.health import Dependency, Health
 from shared.services.images import Images
+from shared.services.ingest_results import IngestResults
+from shared.services.ingestion import Ingestion, PartitionFolders
 from shared.services.instance_writer import InstanceWriter
 from shared.services.metadata import Metadata
 from shared.services.operations import Operations
@@ -37,11 +40,15 @@ from shared.services.search import Search
 from shared.services.series_document import SeriesDocuments
 from shared.services.store import Store
 from shared.services.transcoding import Transcoding
-from shared.settings import HOST_NAME, Authentication, Settings, SettingsError
+from shared.services.uploads import Uploads
+from shared.settings import HOST_NAME, Authentication, InboxSource, Settings, SettingsError
 from shared.settings import Partitions as PartitionRule
 from shared.telemetry import Telemetry
 
 _DICOM = "dicom"
+INBOX = "inbox"
+"""The container, or folder, where files arrive."""
+INBOX_FAILED = "inbox-failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,9 @@ class Services:
     partitions: Partitions
     store: Store
     store_limits: MultipartLimits
+    ingestion: Ingestion
+    ingest_results: IngestResults
+    uploads: Uploads
     retrieve: Retrieve
     metadata: Metadata
     bulk_data: BulkData
@@ -82,6 +92,16 @@ def services() -> Services:
         host = os.environ.get(HOST_NAME) or "an unknown address"
         _services = build(Settings.from_env({**os.environ, HOST_NAME: host}))
     return _services
+
+
+def inbox_source() -> InboxSource:
+    """How new files are noticed, read alone, as functions are indexed before settings are checked.
+
+    A wrong one is named with the other mistakes, at the first request.
+    """
+    name = os.environ.get("INBOX_SOURCE", "").strip()
+    known = {source.value: source for source in InboxSource}
+    return known.get(name, InboxSource.POLLING)
 
 
 def use(instead: Services | None) -> None:
@@ -130,6 +150,15 @@ def build(settings: Settings) -> Services:
     writer = InstanceWriter(blobs, bulk_data_threshold_bytes=settings.bulk_data_threshold_bytes)
     documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)
     images, work = Images(blobs), PixelWork()
+    store = Store(
+        blobs,
+        index,
+        writer,
+        orphan_age=settings.orphan_age_seconds,
+        grace=settings.deleted_blob_grace_seconds,
+    )
+    results = IngestResults(state)
+    inbox, addresses = _inbox(settings)
     partitions = _partitions(settings, index)
     return Services(
         settings=settings,
@@ -140,18 +169,25 @@ def build(settings: Settings) -> Services:
         secrets=secrets,
         state=state,
         partitions=partitions,
-        store=Store(
-            blobs,
-            index,
-            writer,
-            orphan_age=settings.orphan_age_seconds,
-            grace=settings.deleted_blob_grace_seconds,
-        ),
+        store=store,
         store_limits=MultipartLimits(
             max_parts=settings.store_max_parts,
             max_part_bytes=settings.store_max_part_bytes,
             max_total_bytes=settings.store_max_request_bytes,
         ),
+        ingestion=Ingestion(
+            inbox,
+            store,
+            partitions,
+            results,
+            folders=PartitionFolders(
+                are_served=settings.data_partitions is not PartitionRule.OFF,
+                are_required=settings.data_partitions is PartitionRule.REQUIRED,
+            ),
+            max_file_bytes=settings.store_max_part_bytes,
+        ),
+        ingest_results=results,
+        uploads=Uploads(addresses, results, settings.inbox_upload_seconds),
         retrieve=Retrieve(blobs, index, images, Transcoding(images, work)),
         metadata=Metadata(blobs, index, documents),
         bulk_data=BulkData(blobs, index),
@@ -231,6 +267,22 @@ def _blobs(settings: Settings, container: str = _DICOM) -> BlobStore:
     """The blobs of a container; in files, "dicom" is the data folder, any other one below it."""
     folder = settings.folder if container == _DICOM else settings.folder / container
     return ObstoreBlobs.in_folder(folder, sync=settings.embedded_sync)
+
+
+def _inbox(settings: Settings) -> tuple[Inbox, UploadAddresses | None]:
+    """Where files arrive, and what lets clients put them there, which a folder has not."""
+    if not settings.has_storage_account:
+        folders = settings.folder / INBOX, settings.folder / INBOX_FAILED
+        return FolderInbox(*folders, sync=settings.embedded_sync), None
+    # The storage SDK is slow to import, and needed but here.
+    from shared.adapters.account_inbox import AccountInbox  # noqa: PLC0415
+    from shared.adapters.azure_uploads import AzureUploads  # noqa: PLC0415
+    from shared.adapters.blob_service import blob_service  # noqa: PLC0415
+
+    service = blob_service(
+        settings.data_storage, settings.data_storage_blob_uri, settings.azure_client_id
+    )
+    return AccountInbox(service, INBOX, INBOX_FAILED), AzureUploads(service, INBOX)
 
 
 def index_database(settings: Settings) -> tuple[str, Callable[[], str] | None]:

@@ -44,6 +44,7 @@ class Stored:
 
     Attributes:
         sentences: What the Warning header says of it.
+        is_duplicate: Whether an earlier request had stored the very same file.
     """
 
     path: ResourcePath
@@ -51,6 +52,7 @@ class Stored:
     warning: WarningReason | None = None
     problems: tuple[Problem, ...] = ()
     sentences: tuple[str, ...] = ()
+    is_duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

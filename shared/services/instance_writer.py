@@ -127,10 +127,7 @@ class InstanceWriter:
         try:
             return await asyncio.to_thread(reading.finish)
         except NeedsPydicom as reason:
-            if length > _LARGEST_FOR_PYDICOM_BYTES:
-                raise InvalidInstanceError(
-                    "A file of this size is not taken in this encoding."
-                ) from reason
+            _check_length(length, reason)
             file = open_blob(self._blobs, name, length, asyncio.get_running_loop())
             return await asyncio.to_thread(read_with_pydicom, file, self._limits)
 
@@ -152,6 +149,7 @@ class _Reading:
         self._scanner = Part10Scanner(limits)
         self._digest = hashlib.sha256()
         self._gave_up: NeedsPydicom | None = None
+        self._length = 0
 
     @property
     def sha256(self) -> str:
@@ -176,7 +174,10 @@ class _Reading:
     def _feed(self, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
             self._digest.update(chunk)
-            if self._gave_up is None:
+            self._length += len(chunk)
+            if self._gave_up is not None:
+                _check_length(self._length, self._gave_up)
+            else:
                 try:
                     self._scanner.feed(chunk)
                 except NeedsPydicom as reason:
@@ -186,6 +187,11 @@ class _Reading:
         if self._gave_up is not None:
             raise self._gave_up
         return self._scanner.finish()
+
+
+def _check_length(length: int, reason: NeedsPydicom) -> None:
+    if length > _LARGEST_FOR_PYDICOM_BYTES:
+        raise InvalidInstanceError("A file of this size is not taken in this encoding.") from reason
 
 
 def _describe(

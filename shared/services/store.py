@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
@@ -232,7 +232,8 @@ class _Request:
         if isinstance(outcome, AlreadyStored) and not self._is_retry(written, outcome):
             path = written.instance.path
             return Failed(FailureReason.ALREADY_STORED, path, _sop_class_uid(written.header))
-        return _stored(written, self._version)
+        is_duplicate = isinstance(outcome, AlreadyStored)
+        return replace(_stored(written, self._version), is_duplicate=is_duplicate)
 
     def _is_retry(self, written: WrittenInstance, outcome: AlreadyStored) -> bool:
         """Whether the very same file was stored by an earlier request; v1 does not forgive that."""

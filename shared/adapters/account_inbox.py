@@ -1,0 +1,129 @@
+"""The inbox as a container of a storage account.
+
+The storage SDK is used, as its names are those that triggers tell, and its requests can be bound
+to the version of a blob.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob import BlobServiceClient, StorageStreamDownloader
+
+from shared.adapters.failed_names import REASON, failed_names
+from shared.errors import BlobNotFoundError, StoreUnavailableError
+from shared.ports import InboxFile
+
+_LISTED_AT_ONCE = 1000
+_LONGEST_NAME = 1024
+_GONE = (ResourceNotFoundError, ResourceModifiedError)
+
+
+class AccountInbox:
+    """Blobs of one container, and refused ones in another, which is made when there are any."""
+
+    def __init__(self, service: BlobServiceClient, inbox: str, failed: str) -> None:
+        self._inbox = service.get_container_client(inbox)
+        self._failed = service.get_container_client(failed)
+
+    async def open(self, name: str) -> tuple[InboxFile, AsyncIterator[bytes]]:
+        """See Inbox."""
+        # All later requests of a download are bound to the version that the first one found.
+        download = await _run(lambda: self._inbox.download_blob(name))
+        return _file(name, download.properties), self._read(download)
+
+    async def _read(self, download: "StorageStreamDownloader[bytes]") -> AsyncIterator[bytes]:
+        chunks = download.chunks()
+        while (chunk := await _run(lambda: next(chunks, None))) is not None:
+            yield chunk
+
+    async def list(self) -> AsyncIterator[InboxFile]:
+        """See Inbox; a container that does not exist yet is empty."""
+        pages = self._inbox.list_blobs(results_per_page=_LISTED_AT_ONCE).by_page()
+        while (page := await _run(lambda: _next_page(pages))) is not None:
+            for blob in page:
+                yield _file(str(blob.name), blob)
+
+    async def remove(self, file: InboxFile) -> None:
+        """See Inbox."""
+        with suppress(BlobNotFoundError):
+            await _run(lambda: self._remove(file))
+
+    def _remove(self, file: InboxFile) -> None:
+        self._inbox.delete_blob(
+            file.name, etag=file.version, match_condition=MatchConditions.IfNotModified
+        )
+
+    async def set_aside(self, file: InboxFile, reason: bytes) -> None:
+        """See Inbox."""
+        with suppress(BlobNotFoundError):
+            await _run(lambda: self._set_aside(file, reason))
+
+    def _set_aside(self, file: InboxFile, reason: bytes) -> None:
+        with suppress(ResourceExistsError):
+            self._failed.create_container()
+        for name in failed_names(file.name, lambda: _digest(self._chunks(file))):
+            if len(name + REASON) <= _LONGEST_NAME and self._is_kept(file, name, reason):
+                break
+        self._remove(file)
+
+    def _is_kept(self, file: InboxFile, name: str, reason: bytes) -> bool:
+        """Keep a file under a name, unless another file has it."""
+        try:
+            self._failed.upload_blob(name, self._chunks(file), length=file.length)
+        except ResourceExistsError:
+            if _digest(self._failed.download_blob(name).chunks()) != _digest(self._chunks(file)):
+                return False
+        self._failed.upload_blob(name + REASON, reason, overwrite=True)
+        return True
+
+    def _chunks(self, file: InboxFile) -> Iterator[bytes]:
+        condition = MatchConditions.IfNotModified
+        blob = self._inbox.get_blob_client(file.name)
+        return iter(blob.download_blob(etag=file.version, match_condition=condition).chunks())
+
+
+def _next_page(pages: Iterator[Any]) -> Sequence[Any] | None:
+    try:
+        page = next(pages, None)
+        return None if page is None else list(page)
+    except ResourceNotFoundError:
+        return None
+
+
+def _digest(chunks: Iterator[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _file(name: str, properties: Any) -> InboxFile:  # noqa: ANN401 - one of two kinds of the SDK
+    return InboxFile(name, properties.etag, properties.size, properties.last_modified)
+
+
+async def _run[R](function: Callable[[], R]) -> R:
+    def translated() -> R:
+        with _translated():
+            return function()
+
+    return await asyncio.to_thread(translated)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except _GONE as error:
+        raise BlobNotFoundError("The file is gone or was written again.") from error
+    except AzureError as error:
+        raise StoreUnavailableError("The inbox does not answer.") from error
