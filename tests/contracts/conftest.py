@@ -6,6 +6,7 @@ import pytest
 
 from localhost.azurite import azurite
 from shared.adapters.azure_account import StorageAccount
+from shared.adapters.azure_state_table import AzureStateTable
 from shared.adapters.sql_index.database import Database
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
@@ -44,9 +45,14 @@ def database(sql_index: SqlIndex) -> Database:
     return sql_index.database
 
 
-@pytest.fixture
-def state_table(sql_index: SqlIndex) -> StateTable:
-    return SqlStateTable(sql_index)
+@pytest.fixture(params=["sql", pytest.param("azurite", marks=pytest.mark.host)])
+def state_table(request: pytest.FixtureRequest) -> StateTable:
+    if request.param == "sql":
+        return SqlStateTable(request.getfixturevalue("sql_index"))
+    account: StorageAccount = request.getfixturevalue("account")
+    for table in account.tables.list_tables():
+        account.tables.delete_table(table.name)
+    return AzureStateTable(account, page_rows=50)
 
 
 @pytest.fixture
