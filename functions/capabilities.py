@@ -10,6 +10,7 @@ import orjson
 import yaml
 
 from functions.endpoint import (
+    DATA_ACTIONS,
     ROUTES,
     Response,
     ServiceRequest,
@@ -17,7 +18,7 @@ from functions.endpoint import (
 )
 from shared.access import DataAction
 from shared.dicomweb.media_type import JSON, YAML
-from shared.dicomweb.openapi import Route, openapi
+from shared.dicomweb.openapi import Guard, Route, openapi
 from shared.errors import NotFoundError
 from shared.wiring import Services
 
@@ -27,16 +28,17 @@ _VARIABLE = re.compile(r"\\\{\w+\\\}")
 
 
 @resource(blueprint, "describe_as_json", "api.json", HTTPMethod.GET, DataAction.ANONYMOUS)
-async def describe_as_json(request: ServiceRequest, _: Services) -> Response:
+async def describe_as_json(request: ServiceRequest, services: Services) -> Response:
     """Describe the API of a version: GET /api.json (OpenAPI 3.1)."""
-    return Response(media_type=JSON, body=orjson.dumps(_description(request, ROUTES)))
+    described = _description(request, services, ROUTES)
+    return Response(media_type=JSON, body=orjson.dumps(described))
 
 
 @resource(blueprint, "describe_as_yaml", "api.yaml", HTTPMethod.GET, DataAction.ANONYMOUS)
-async def describe_as_yaml(request: ServiceRequest, _: Services) -> Response:
+async def describe_as_yaml(request: ServiceRequest, services: Services) -> Response:
     """Describe the API of a version: GET /api.yaml (OpenAPI 3.1)."""
     # By way of JSON, since YAML would write what stands twice as a reference.
-    description = orjson.loads(orjson.dumps(_description(request, ROUTES)))
+    description = orjson.loads(orjson.dumps(_description(request, services, ROUTES)))
     return Response(media_type=YAML, body=yaml.safe_dump(description, sort_keys=False).encode())
 
 
@@ -54,7 +56,7 @@ async def retrieve_capabilities(request: ServiceRequest, services: Services) -> 
         asked = request.headers.get("access-control-request-headers")
         headers |= services.cors.preflight(origin, methods, asked)
         return Response(status=HTTPStatus.NO_CONTENT, headers=headers)
-    body = orjson.dumps(_description(request, routes))
+    body = orjson.dumps(_description(request, services, routes))
     return Response(media_type=JSON, body=body, headers=headers)
 
 
@@ -79,6 +81,10 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(_VARIABLE.sub("[^/]+", literal), re.IGNORECASE)
 
 
-def _description(request: ServiceRequest, routes: Iterable[Route]) -> dict[str, Any]:
+def _description(
+    request: ServiceRequest, services: Services, routes: Iterable[Route]
+) -> dict[str, Any]:
     version_name = request.base_url.rpartition("/")[2]
-    return openapi(routes, version_name, request.version)
+    configuration = f"{services.settings.entra_issuer}/.well-known/openid-configuration"
+    guard = Guard(configuration, DATA_ACTIONS) if services.access.is_checked else None
+    return openapi(routes, version_name, request.version, guard)

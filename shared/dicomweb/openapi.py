@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from shared.access import ROLES, DataAction
 from shared.dicomweb.media_type import DICOM_JSON, JSON, YAML
 from shared.dicomweb.transactions import EVERY_ERROR, TRANSACTIONS, Parameter, Transaction
 
 IN_PARTITION = "_in_partition"
+_ENTRA = "entra"
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _UID = {"type": "string", "pattern": r"^[0-9.]*[0-9]$", "maxLength": 64}
 _VARIABLES: Mapping[str, Mapping[str, object]] = {
@@ -38,7 +40,22 @@ class Route:
         return TRANSACTIONS.get(self.function.removesuffix(IN_PARTITION))
 
 
-def openapi(routes: Iterable[Route], version_name: str, version: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What callers must prove.
+
+    Attributes:
+        configuration: Address of the OpenID configuration of those who issue tokens.
+        actions: What each function demands, by its name.
+    """
+
+    configuration: str
+    actions: Mapping[str, DataAction]
+
+
+def openapi(
+    routes: Iterable[Route], version_name: str, version: int, guard: Guard | None = None
+) -> dict[str, Any]:
     """The document of the API below `/{version_name}`, whose semantics are those of `version`."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -48,13 +65,35 @@ def openapi(routes: Iterable[Route], version_name: str, version: int) -> dict[st
         path = route.template.replace("{version}", version_name).replace("{*", "{")
         item = paths.setdefault(f"/{path}", {"parameters": _path_parameters(path)})
         for method in sorted(route.methods - {"OPTIONS"}):
-            item[method.lower()] = _operation(route.function, method, transaction, version)
+            operation = _operation(route.function, method, transaction, version)
+            if guard is not None:
+                _demand(operation, guard.actions[route.function], is_head=method == "HEAD")
+            item[method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {"title": "DICOMweb", "version": version_name},
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": _SCHEMAS},
+        "components": {"schemas": _SCHEMAS, **_schemes(guard)},
     }
+
+
+def _schemes(guard: Guard | None) -> dict[str, Any]:
+    if guard is None:
+        return {}
+    entra = {"type": "openIdConnect", "openIdConnectUrl": guard.configuration}
+    return {"securitySchemes": {_ENTRA: entra}}
+
+
+def _demand(operation: dict[str, Any], action: DataAction, *, is_head: bool) -> None:
+    """Say which roles permit an operation, each by itself, and how others are refused."""
+    if action is DataAction.ANONYMOUS:
+        return
+    operation["security"] = [{_ENTRA: [role]} for role, may in ROLES.items() if action in may]
+    for status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        answer = _response(status, {JSON: _ERROR}, is_head=is_head)
+        if status is HTTPStatus.UNAUTHORIZED:
+            answer["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+        operation["responses"][str(status.value)] = answer
 
 
 def _path_parameters(path: str) -> list[Mapping[str, Any]]:
@@ -137,8 +176,12 @@ _SCHEMAS: Mapping[str, Any] = {
         "properties": {
             "error": {
                 "type": "object",
-                "required": ["code", "message"],
-                "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
+                "required": ["code", "message", "requestId"],
+                "properties": {
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                    "requestId": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+                },
             }
         },
     },

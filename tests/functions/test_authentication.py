@@ -246,6 +246,23 @@ async def test_what_is_for_everybody_asks_for_no_token(client: Client, path: str
     assert (await client.get(path, authorization="Bearer nonsense")).status_code == 200
 
 
+async def test_the_description_says_which_roles_permit_what(client: Client, issuer: Issuer) -> None:
+    document = (await client.get("/v2/api.json")).json()
+
+    assert document["components"]["securitySchemes"] == {
+        "entra": {
+            "type": "openIdConnect",
+            "openIdConnectUrl": f"{issuer.name}/.well-known/openid-configuration",
+        }
+    }
+    studies, description = document["paths"]["/v2/studies"], document["paths"]["/v2/api.json"]
+    permitting = {role for demand in studies["post"]["security"] for role in demand["entra"]}
+    assert permitting == {"Dicom.ReadWrite", "Dicom.Administer", "globalAdmin"}
+    assert {"401", "403"} <= studies["get"]["responses"].keys()
+    assert "security" not in description["get"]
+    assert "401" not in description["get"]["responses"]
+
+
 async def test_a_browser_may_ask_before_it_sends_a_token(client: Client) -> None:
     headers = {"Origin": "https://viewer.test", "Access-Control-Request-Method": "GET"}
     answer = await client.send("OPTIONS", "/v2/studies", headers=headers)

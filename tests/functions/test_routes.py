@@ -1,14 +1,21 @@
+import os
 import re
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 
+from function_app import app
 from functions.endpoint import DATA_ACTIONS, VERSIONS
-from tests.archive import http_functions, router
+from shared.access import DataAction
+from tests.archive import Client, http_functions, open_archive, router
+from tests.issuer import running_issuer
 
 CONFORMANCE = Path(__file__).parents[2] / "docs" / "conformance.md"
 VALUES = {"study": "1.2.3", "series": "1.2.3.4", "instance": "1.2.3.4.5", "frames": "1,2"}
+VALUES["operation"] = "1" * 32
 PARTITIONS = ("p", "studies", "Microsoft.Default")
 
 
@@ -64,6 +71,49 @@ def test_every_http_function_demands_a_data_action() -> None:
     assert DATA_ACTIONS.keys() == http_functions().keys()
 
 
+EACH_ONCE = {(name, method): (name, method, path) for name, method, path in REGISTERED}.values()
+ANONYMOUS = {"describe_as_json", "describe_as_yaml", "health", "options"}
+
+
+async def test_every_route_and_method_is_guarded_but_those_for_everybody(tmp_path: Path) -> None:
+    with running_issuer() as issuer:
+        async with open_archive(tmp_path, **issuer.settings):
+            client, wrong = Client(), []
+            headers = {"Authorization": f"Bearer {issuer.token(roles=None)}"}
+            for name, method, path in EACH_ONCE:
+                address = path.replace("{*path}", "x").replace("{*reference}", "x")
+                answers = [(await client.send(method, address)).status_code]
+                if name not in ANONYMOUS:
+                    powerless = await client.send(method, address, headers=headers)
+                    answers.append(powerless.status_code)
+                refusals = [status for status in answers if status in (401, 403, 503)]
+                if refusals != ([] if name in ANONYMOUS else [401, 403]):
+                    wrong.append((name, method, path, answers))
+    assert wrong == []
+    assert {name for name, action in DATA_ACTIONS.items() if action is DataAction.ANONYMOUS} == (
+        ANONYMOUS
+    )
+
+
+def test_a_key_of_the_host_is_demanded_where_a_token_is() -> None:
+    code = (
+        "from function_app import app\n"
+        "for f in app.get_functions():\n"
+        "    level = getattr(f.get_trigger(), 'auth_level', None)\n"
+        "    if level is not None: print(f.get_function_name(), level.name)\n"
+    )
+    env = {**os.environ, "FUNCTION_KEYS": "on"}
+    run = [sys.executable, "-c", code]
+    text = subprocess.check_output(run, cwd=CONFORMANCE.parents[1], env=env, text=True)
+    assert dict(line.split() for line in text.splitlines()) == {
+        name: "ANONYMOUS" if name in ANONYMOUS else "FUNCTION" for name in http_functions()
+    }
+
+
+def test_no_key_of_the_host_is_demanded_unless_it_is_asked_for() -> None:
+    assert app.auth_level.name == "ANONYMOUS"
+
+
 def test_get_also_answers_head() -> None:
     for route, _ in http_functions().values():
         assert ("GET" in route.methods) == ("HEAD" in route.methods), route.function
@@ -75,6 +125,9 @@ OF_NO_PARTITION = {
     "latest_change",
     "list_changes",
     "list_partitions",
+    "operation",
+    "list_operations",
+    "cancel_operation",
     "options",
 }
 
