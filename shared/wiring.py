@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.adapters.folder_inbox import FolderInbox
 from shared.adapters.local_secrets import LocalSecrets
@@ -44,6 +45,9 @@ from shared.services.uploads import Uploads
 from shared.settings import HOST_NAME, Authentication, InboxSource, Settings, SettingsError
 from shared.settings import Partitions as PartitionRule
 from shared.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from shared.adapters.azure_account import StorageAccount
 
 _DICOM = "dicom"
 INBOX = "inbox"
@@ -265,6 +269,11 @@ def _access(settings: Settings) -> Access:
 
 def _blobs(settings: Settings, container: str = _DICOM) -> BlobStore:
     """The blobs of a container; in files, "dicom" is the data folder, any other one below it."""
+    if settings.has_storage_account:
+        # The storage SDK is slow to import, and needed but here.
+        from shared.adapters.azure_blobs import AzureBlobs  # noqa: PLC0415
+
+        return AzureBlobs(_account(settings), container)
     folder = settings.folder if container == _DICOM else settings.folder / container
     return ObstoreBlobs.in_folder(folder, sync=settings.embedded_sync)
 
@@ -275,14 +284,17 @@ def _inbox(settings: Settings) -> tuple[Inbox, UploadAddresses | None]:
         folders = settings.folder / INBOX, settings.folder / INBOX_FAILED
         return FolderInbox(*folders, sync=settings.embedded_sync), None
     # The storage SDK is slow to import, and needed but here.
-    from shared.adapters.account_inbox import AccountInbox  # noqa: PLC0415
+    from shared.adapters.azure_account import StorageAccount  # noqa: PLC0415
+    from shared.adapters.azure_inbox import AzureInbox  # noqa: PLC0415
     from shared.adapters.azure_uploads import AzureUploads  # noqa: PLC0415
-    from shared.adapters.blob_service import blob_service  # noqa: PLC0415
 
-    service = blob_service(
-        settings.data_storage, settings.data_storage_blob_uri, settings.azure_client_id
+    account = StorageAccount(
+        settings.data_storage,
+        settings.data_storage_blob_uri,
+        settings.data_storage_table_uri,
+        settings.azure_client_id,
     )
-    return AccountInbox(service, INBOX, INBOX_FAILED), AzureUploads(service, INBOX)
+    return AzureInbox(account, INBOX, INBOX_FAILED), AzureUploads(account, INBOX)
 
 
 def index_database(settings: Settings) -> tuple[str, Callable[[], str] | None]:
@@ -318,8 +330,23 @@ def _partitions(settings: Settings, index: Index) -> Partitions:
     )
 
 
-def _state(_settings: Settings, index: SqlIndex) -> StateTable:
+def _state(settings: Settings, index: SqlIndex) -> StateTable:
+    if settings.has_storage_account:
+        from shared.adapters.azure_state_table import AzureStateTable  # noqa: PLC0415
+
+        return AzureStateTable(_account(settings))
     return SqlStateTable(index)
+
+
+def _account(settings: Settings) -> "StorageAccount":
+    from shared.adapters.azure_account import StorageAccount  # noqa: PLC0415
+
+    return StorageAccount(
+        settings.data_storage,
+        settings.data_storage_blob_uri,
+        settings.data_storage_table_uri,
+        settings.azure_client_id,
+    )
 
 
 def _secrets(settings: Settings) -> Secrets:
