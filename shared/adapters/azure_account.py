@@ -3,14 +3,16 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import requests
+from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.core.utils import parse_connection_string
 from azure.data.tables import TableServiceClient
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
-from azure.storage.blob import BlobServiceClient, LinearRetry
+from azure.storage.blob import BlobServiceClient, ContainerClient, LinearRetry
 from obstore.auth.azure import AzureCredentialProvider
 from obstore.store import AzureStore
 from requests.adapters import HTTPAdapter
@@ -25,6 +27,9 @@ _CONNECT_SECONDS = 3
 _ANSWER_SECONDS = 4
 _BACKOFF_SECONDS = 1
 """The SDK tries twice: in all it is never longer than 10 s."""
+
+_HELD_BYTES = 4_194_304
+"""Most of a blob that the SDK holds at a time, by its own will far more."""
 
 _TRYING = timedelta(seconds=5)
 _SILENCE = timedelta(seconds=5)
@@ -48,7 +53,12 @@ class StorageAccount:
     def blobs(self) -> BlobServiceClient:
         """The blob service in the SDK."""
         retries = LinearRetry(_BACKOFF_SECONDS, retry_total=1, random_jitter_range=0)
-        options: dict[str, Any] = {"retry_policy": retries, "transport": _transport()}
+        options: dict[str, Any] = {
+            "retry_policy": retries,
+            "transport": _transport(),
+            "max_single_get_size": _HELD_BYTES,
+            "max_single_put_size": _HELD_BYTES,
+        }
         if self.connection_string:
             return BlobServiceClient.from_connection_string(self.connection_string, **options)
         return BlobServiceClient(self.blob_uri, self._credential, **options)
@@ -100,6 +110,18 @@ class StorageAccount:
         if self.client_id:
             return ManagedIdentityCredential(client_id=self.client_id)
         return DefaultAzureCredential()
+
+
+def make_container(container: ContainerClient) -> None:
+    """Make a container unless it is there; an identity that may not is taken to have found it."""
+    try:
+        container.create_container()
+    except ResourceExistsError:
+        pass
+    except HttpResponseError as error:
+        # An identity may be allowed what is in the container and no more.
+        if error.status_code != HTTPStatus.FORBIDDEN:
+            raise
 
 
 _RETRIES: "RetryConfig" = {

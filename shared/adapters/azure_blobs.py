@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Buffer, Iterator, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
 from itertools import batched
 from uuid import uuid4
 
@@ -13,7 +12,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsE
 from azure.storage.blob import BlobBlock, BlobClient, StorageErrorCode
 from obstore.exceptions import AlreadyExistsError
 
-from shared.adapters.azure_account import CONNECTIONS, StorageAccount
+from shared.adapters.azure_account import CONNECTIONS, StorageAccount, make_container
 from shared.adapters.obstore_blobs import ObstoreBlobs, gathered, unavailable
 from shared.errors import BlobExistsError, BlobNotFoundError
 
@@ -90,17 +89,9 @@ class AzureBlobs(ObstoreBlobs):
                 raise unavailable(error) from error
 
     def _make_container(self) -> None:
-        if self._is_there:
-            return
-        try:
-            self._container.create_container()
-        except ResourceExistsError:
-            pass
-        except HttpResponseError as error:
-            # An identity may be allowed what is in the container and no more.
-            if error.status_code != HTTPStatus.FORBIDDEN:
-                raise
-        self._is_there = True
+        if not self._is_there:
+            make_container(self._container)
+            self._is_there = True
 
 
 class _Upload:

@@ -1,18 +1,17 @@
 """Addresses for uploads: shared access signatures that allow to create one blob."""
 
 import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
-from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.core.exceptions import AzureError
 from azure.storage.blob import (
     BlobSasPermissions,
-    BlobServiceClient,
     UserDelegationKey,
     generate_blob_sas,
 )
 
+from shared.adapters.azure_account import StorageAccount, make_container
 from shared.errors import StoreUnavailableError
 from shared.ports import UploadAddress
 
@@ -24,10 +23,10 @@ _HEADERS = {"x-ms-blob-type": "BlockBlob"}
 class AzureUploads:
     """Signs with the account key of a connection string, or a key got for the app's identity."""
 
-    def __init__(self, service: BlobServiceClient, container: str) -> None:
-        self._service = service
-        self._container = service.get_container_client(container)
-        account_key: str | None = getattr(service.credential, "account_key", None)
+    def __init__(self, account: StorageAccount, container: str) -> None:
+        self._service = account.blobs
+        self._container = self._service.get_container_client(container)
+        account_key: str | None = getattr(self._service.credential, "account_key", None)
         self._account_key = account_key
         self._delegation: tuple[UserDelegationKey, datetime] | None = None
         self._lock = Lock()
@@ -49,8 +48,7 @@ class AzureUploads:
 
     def _make_container(self) -> None:
         if not self._has_container:
-            with suppress(ResourceExistsError):
-                self._container.create_container()
+            make_container(self._container)
             self._has_container = True
 
     def _token(self, name: str, expires: datetime) -> str:

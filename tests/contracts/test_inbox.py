@@ -3,17 +3,15 @@
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
-from azure.storage.blob import BlobServiceClient
 
-from localhost.azurite import azurite
-from shared.adapters.account_inbox import AccountInbox
-from shared.adapters.blob_service import blob_service
+from shared.adapters.azure_account import StorageAccount
+from shared.adapters.azure_inbox import AzureInbox
 from shared.adapters.folder_inbox import FolderInbox
 from shared.errors import BlobNotFoundError, StoreUnavailableError
 from shared.ports import InboxFile
@@ -52,8 +50,9 @@ class Folders:
 
 
 class Containers:
-    def __init__(self, service: BlobServiceClient) -> None:
-        self.inbox = AccountInbox(service, "inbox", "inbox-failed")
+    def __init__(self, account: StorageAccount) -> None:
+        service = account.blobs
+        self.inbox = AzureInbox(account, "inbox", "inbox-failed")
         self._service = service
         for name in ("inbox", "inbox-failed"):
             container = service.get_container_client(name)
@@ -79,17 +78,11 @@ type Outside = Folders | Containers
 """Those who leave files, and look at what became of them."""
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[BlobServiceClient]:
-    with azurite() as emulator, blob_service(emulator.connection_string, "", "") as client:
-        yield client
-
-
 @pytest.fixture(params=["folder", "account"])
 def outside(request: pytest.FixtureRequest, tmp_path: Path) -> Outside:
     if request.param == "folder":
         return Folders(tmp_path)
-    return Containers(request.getfixturevalue("service"))
+    return Containers(request.getfixturevalue("account"))
 
 
 async def _content(chunks: AsyncIterator[bytes]) -> bytes:
@@ -212,8 +205,8 @@ async def test_a_name_that_leaves_no_room_for_the_reason_is_replaced(outside: Ou
 # --- an account ---------------------------------------------------------------------------------
 
 
-async def test_a_container_that_does_not_exist_is_empty(service: BlobServiceClient) -> None:
-    inbox = AccountInbox(service, "not-yet", "inbox-failed")
+async def test_a_container_that_does_not_exist_is_empty(account: StorageAccount) -> None:
+    inbox = AzureInbox(account, "not-yet", "inbox-failed")
     assert [file async for file in inbox.list()] == []
 
 
@@ -221,10 +214,9 @@ async def test_an_account_that_does_not_answer_is_told_of() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     gone = f"AccountName=a;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:{port}/a;"
-    with blob_service(gone, "", "") as client:
-        inbox = AccountInbox(client, "inbox", "inbox-failed")
-        with pytest.raises(StoreUnavailableError):
-            await inbox.open("file")
+    inbox = AzureInbox(StorageAccount(gone), "inbox", "inbox-failed")
+    with pytest.raises(StoreUnavailableError):
+        await inbox.open("file")
 
 
 # --- a folder -----------------------------------------------------------------------------------

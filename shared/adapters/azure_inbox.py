@@ -17,8 +17,9 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
-from azure.storage.blob import BlobServiceClient, StorageStreamDownloader
+from azure.storage.blob import StorageStreamDownloader
 
+from shared.adapters.azure_account import StorageAccount, make_container
 from shared.adapters.failed_names import REASON, failed_names
 from shared.errors import BlobNotFoundError, StoreUnavailableError
 from shared.ports import InboxFile
@@ -28,12 +29,12 @@ _LONGEST_NAME = 1024
 _GONE = (ResourceNotFoundError, ResourceModifiedError)
 
 
-class AccountInbox:
+class AzureInbox:
     """Blobs of one container, and refused ones in another, which is made when there are any."""
 
-    def __init__(self, service: BlobServiceClient, inbox: str, failed: str) -> None:
-        self._inbox = service.get_container_client(inbox)
-        self._failed = service.get_container_client(failed)
+    def __init__(self, account: StorageAccount, inbox: str, failed: str) -> None:
+        self._inbox = account.blobs.get_container_client(inbox)
+        self._failed = account.blobs.get_container_client(failed)
 
     async def open(self, name: str) -> tuple[InboxFile, AsyncIterator[bytes]]:
         """See Inbox."""
@@ -69,8 +70,7 @@ class AccountInbox:
             await _run(lambda: self._set_aside(file, reason))
 
     def _set_aside(self, file: InboxFile, reason: bytes) -> None:
-        with suppress(ResourceExistsError):
-            self._failed.create_container()
+        make_container(self._failed)
         for name in failed_names(file.name, lambda: _digest(self._chunks(file))):
             if len(name + REASON) <= _LONGEST_NAME and self._is_kept(file, name, reason):
                 break
