@@ -1,0 +1,177 @@
+"""How each registered function is walked, to see whether it heeds partitions.
+
+A function that is registered and not named here fails the tests: whoever adds one says whether it
+reads or changes what a partition has, and how, or why it belongs to none.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from zipfile import ZipFile
+
+import httpx
+from pydicom.dataset import Dataset
+
+from shared.dicomweb.openapi import IN_PARTITION
+from tests.archive import Client, http_functions
+from tests.builders import multipart, part10
+
+JSON = "application/dicom+json"
+INSTANCES = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+BYTES = 'multipart/related; type="application/octet-stream"'
+XML = 'multipart/related; type="application/dicom+xml"'
+PICTURES = 'multipart/related; type="image/png"'
+
+type Walk = tuple[str, str]
+"""The query string and the Accept header of a request."""
+
+_SEARCH = (
+    ("", JSON),
+    ("?limit=1&includefield=all", JSON),
+    ("?PatientName=canary&fuzzymatching=true", JSON),
+    ("?PatientID=CANARY&ModalitiesInStudy=CT", JSON),
+    ("?PatientName=*an*&offset=1", XML),
+)
+_METADATA = (("", JSON), ("", XML))
+
+READS: Mapping[str, tuple[Walk, ...]] = {
+    "search_studies": _SEARCH,
+    "search_series": _SEARCH,
+    "search_instances": _SEARCH,
+    "search_series_of_study": _SEARCH,
+    "search_instances_of_study": _SEARCH,
+    "search_instances_of_series": _SEARCH,
+    "retrieve_study": (("", INSTANCES), ("", "application/zip")),
+    "retrieve_series": (("", INSTANCES), ("", "application/zip")),
+    "retrieve_instance": (("", INSTANCES), ("", "application/dicom; transfer-syntax=*")),
+    "retrieve_frames": (("", BYTES), ("", 'multipart/related; type="image/jls"')),
+    "retrieve_metadata_of_study": _METADATA,
+    "retrieve_metadata_of_series": _METADATA,
+    "retrieve_metadata_of_instance": _METADATA,
+    "retrieve_bulkdata_of_study": (("", BYTES),),
+    "retrieve_bulkdata_of_series": (("", BYTES),),
+    "retrieve_bulkdata_of_instance": (("", BYTES),),
+    "retrieve_bulkdata_value": (("", "application/octet-stream"),),
+    "retrieve_rendered_study": (("", PICTURES),),
+    "retrieve_rendered_series": (("", PICTURES),),
+    "retrieve_rendered_instance": (("", "image/jpeg"),),
+    "retrieve_rendered_frames": (("", "image/png"),),
+    "retrieve_thumbnail_of_study": (("", "image/jpeg"),),
+    "retrieve_thumbnail_of_series": (("", "image/jpeg"),),
+    "retrieve_thumbnail_of_instance": (("", "image/jpeg"),),
+    "retrieve_thumbnail_of_frame": (("", "image/jpeg"),),
+}
+"""Functions that change nothing, with the requests that are sent to them."""
+
+STORES = ("store", "store_to_study", "store_or_replace", "store_or_replace_in_study")
+DELETES = ("delete_instance", "delete_series", "delete_study")
+
+OF_ALL_PARTITIONS: Mapping[str, str] = {
+    "list_changes": "the feed has the entries of all partitions, and their names",
+    "latest_change": "the feed has the entries of all partitions, and their names",
+    "list_partitions": "it lists all of them",
+    "options": "it describes what is served, not what is stored",
+    "describe_as_json": "it describes what is served, not what is stored",
+    "describe_as_yaml": "it describes what is served, not what is stored",
+    "health": "it tells how the stores are, and nothing of what they have",
+}
+"""Functions that are the same for all partitions, and why that tells nothing it should not."""
+
+
+def functions() -> set[str]:
+    """The names of all functions, each once."""
+    return {name.removesuffix(IN_PARTITION) for name in http_functions()}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What can be told apart of an answer."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @property
+    def etag(self) -> str | None:
+        """Its ETag."""
+        return dict(self.headers).get("etag")
+
+
+def _answer(response: httpx.Response) -> Answer:
+    """An answer without what is new each time: the boundary of parts, the hour of an archive."""
+    content_type, body = response.headers.get("content-type", ""), response.content
+    headers = dict(response.headers)
+    boundary = content_type.partition("boundary=")[2].strip('"')
+    if boundary:
+        headers["content-type"] = content_type.replace(boundary, "")
+        body = body.replace(boundary.encode(), b"")
+    if content_type == "application/zip":
+        with ZipFile(BytesIO(body)) as archive:
+            body = b"".join(name.encode() + archive.read(name) for name in archive.namelist())
+    return Answer(response.status_code, tuple(sorted(headers.items())), body)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A version's resources in a partition, or by the plain routes without one."""
+
+    version: str
+    partition: str | None = None
+
+    def url(self, function: str, source: Dataset) -> str:
+        """Where a function serves the instance, as it is registered."""
+        routes = http_functions()
+        suffix = IN_PARTITION if self.partition and function + IN_PARTITION in routes else ""
+        values = {
+            "version": self.version,
+            "partition": self.partition,
+            "study": source.StudyInstanceUID,
+            "series": source.SeriesInstanceUID,
+            "instance": source.SOPInstanceUID,
+            "frames": "1",
+            "*reference": "7FE00010",
+        }
+        template = routes[function + suffix][0].template
+        return "/" + re.sub(r"\{([^}]+)\}", lambda name: str(values[name[1]]), template)
+
+
+def walks() -> Iterator[tuple[str, Walk]]:
+    """Every request that reads."""
+    for function, requests in READS.items():
+        for walk in requests:
+            yield function, walk
+
+
+async def read(
+    client: Client, place: Place, function: str, walk: Walk, source: Dataset, **headers: str
+) -> Answer:
+    """Send one request that reads an instance, or looks for it."""
+    query, accept = walk
+    given = {"Accept": accept, **{k.replace("_", "-"): v for k, v in headers.items()}}
+    url = place.url(function, source) + query
+    return _answer(await client.send("GET", url, headers=given))
+
+
+async def read_all(
+    client: Client, place: Place, *sources: Dataset
+) -> dict[tuple[str, Walk, str], Answer]:
+    """Send every request that reads, for each of the instances."""
+    return {
+        (function, walk, source.SOPInstanceUID): await read(client, place, function, walk, source)
+        for function, walk in walks()
+        for source in sources
+    }
+
+
+async def store(client: Client, place: Place, function: str, source: Dataset) -> int:
+    """Store an instance by one of the functions that store."""
+    body, headers = multipart([part10(source)])
+    method = "PUT" if "replace" in function else "POST"
+    url = place.url(function, source)
+    return (await client.send(method, url, headers=headers, content=body)).status_code
+
+
+async def delete(client: Client, place: Place, function: str, source: Dataset) -> Answer:
+    """Delete an instance, or what it lies in."""
+    return _answer(await client.send("DELETE", place.url(function, source)))
