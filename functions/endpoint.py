@@ -22,7 +22,9 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response as PlainResponse
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from functions.observation import REQUEST_ID, Observation, current, observe_request
 from functions.orchestrations import DurableOrchestrations
 from shared import errors, wiring
 from shared.access import DataAction
@@ -127,6 +129,8 @@ _EVERY_ANSWER = {
 
 _HELD_BYTES = 1_048_576
 _RETRY_AFTER_SECONDS = "5"
+_CUT_SHORT = 499
+"""Told of a request that was given up before it had an answer."""
 _INVOCATION_ID = "x-ms-invocation-id"
 _LEAKING_WORKERS = frozenset({"1.3.0"})
 
@@ -162,7 +166,7 @@ def transaction(  # noqa: PLR0913
         forms = {"": "{version}", IN_PARTITION: "{version}/partitions/{partition}"}
         for suffix, root in forms.items():
             served = _route(name + suffix, f"{root}/{route}", method)
-            trigger = _trigger(answer, action, orchestrates=orchestrates)
+            trigger = _trigger(name + suffix, answer, action, orchestrates=orchestrates)
             _register(blueprint, served, action, trigger, handler.__doc__)
         return handler
 
@@ -180,7 +184,7 @@ def unversioned(
         ) -> Response:
             return await handler(services)
 
-        trigger = _trigger(answer, action)
+        trigger = _trigger(name, answer, action)
         _register(blueprint, _route(name, route, method), action, trigger, handler.__doc__)
 
     return register
@@ -205,7 +209,7 @@ def resource(  # noqa: PLR0913
             return await _begun(await handler(request, services))
 
         served = _route(name, f"{{version}}/{route}", method)
-        trigger = _trigger(answer, action, orchestrates=orchestrates)
+        trigger = _trigger(name, answer, action, orchestrates=orchestrates)
         _register(blueprint, served, action, trigger, handler.__doc__)
         return handler
 
@@ -225,14 +229,32 @@ def _route(name: str, template: str, method: HTTPMethod) -> Route:
 
 
 def _trigger(
-    answer: _Answer, action: DataAction, *, orchestrates: bool = False
+    name: str, answer: _Answer, action: DataAction, *, orchestrates: bool = False
 ) -> Callable[..., Any]:
+    async def observed(native: TriggerRequest, engine: Orchestrations | None) -> PlainResponse:
+        seen = observe_request(
+            wiring.services().telemetry,
+            name,
+            action,
+            method=native.method,
+            path=native.path_params,
+            traceparent=native.headers.get("traceparent"),
+        )
+        response = None
+        try:
+            with seen.current():
+                response = await _answered(native, answer, action, engine)
+        finally:
+            if not isinstance(response, _Stream):
+                seen.finish(_CUT_SHORT if response is None else response.status_code)
+        return response
+
     # Not functools.wraps: the worker reads the signature, and would find the handler's.
     async def plain(req: TriggerRequest) -> PlainResponse:
-        return await _answered(req, answer, action, None)
+        return await observed(req, None)
 
     async def orchestrating(req: TriggerRequest, client: DurableFunctionsClient) -> PlainResponse:
-        return await _answered(req, answer, action, DurableOrchestrations(client))
+        return await observed(req, DurableOrchestrations(client))
 
     return orchestrating if orchestrates else plain
 
@@ -243,7 +265,8 @@ async def _answered(
     async def permitted() -> Response:
         services = wiring.services()
         # First of all: a caller without the right neither sends a body nor learns anything.
-        await services.access.permit(native.headers.getlist("authorization"), action)
+        caller = await services.access.permit(native.headers.getlist("authorization"), action)
+        current().caller = caller
         return await answer(native, services, engine)
 
     return _native(await _attempt(permitted), native)
@@ -276,6 +299,8 @@ async def _request(native: Any, services: Services, *, creates_partition: bool) 
     path = dict(fields["path"])
     name = path.pop("partition", None)
     partition = await services.partitions.resolve(name, create=creates_partition)
+    # Not what the path says: that may be anything, until a partition of the name is found.
+    current().partition = partition.name
     base_url = fields["base_url"] if name is None else f"{fields['base_url']}/partitions/{name}"
     return Request(**{**fields, "base_url": base_url, "path": path}, partition=partition)
 
@@ -284,8 +309,9 @@ def _fields(native: Any, services: Services) -> dict[str, Any]:  # noqa: ANN401
     query = _query(native.url.query)
     path: dict[str, str] = dict(native.path_params)
     version_name = path.pop("version")
+    version = current().version = _version(version_name)
     return {
-        "version": _version(version_name),
+        "version": version,
         "base_url": f"{_origin(native, services.settings.trusted_proxies).root}/{version_name}",
         "path": path,
         "query": query,
@@ -319,9 +345,11 @@ def _version(name: str) -> int:
 
 
 async def _body(native: Any) -> AsyncIterator[bytes]:  # noqa: ANN401
+    seen = current()
     try:
         async for chunk in native.stream():
             if chunk:
+                seen.received += len(chunk)
                 yield chunk
     except ClientDisconnect as error:
         raise errors.InvalidRequestError("The request body ended early.") from error
@@ -368,7 +396,8 @@ def _status_of(error: errors.DicomWebError) -> HTTPStatus | None:
 
 
 def _unexpected() -> Response:
-    _log.exception("a request failed")
+    seen = current()
+    _log.exception("a request failed: %s", seen.request_id)
     return _error_body(
         HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", "The request failed unexpectedly."
     )
@@ -390,18 +419,23 @@ def _refused(error: errors.DicomWebError, status: HTTPStatus) -> Response:
 
 
 def _error_body(status: HTTPStatus, code: str, message: str) -> Response:
+    seen = current()
+    seen.error = code
     retry = status is HTTPStatus.SERVICE_UNAVAILABLE
     return Response(
         status=status,
         media_type=JSON,
-        body=orjson.dumps({"error": {"code": code, "message": message}}),
+        body=orjson.dumps(
+            {"error": {"code": code, "message": message, "requestId": seen.request_id}}
+        ),
         headers={"Retry-After": _RETRY_AFTER_SECONDS} if retry else {},
     )
 
 
 def _native(response: Response, request: Any) -> PlainResponse:  # noqa: ANN401
     cors = wiring.services().cors.headers(request.headers.get("origin"))
-    headers = {**_EVERY_ANSWER, **cors, **response.headers}
+    seen = current()
+    headers = {**_EVERY_ANSWER, REQUEST_ID: seen.request_id, **cors, **response.headers}
     varying = [fields["Vary"] for fields in (cors, response.headers) if "Vary" in fields]
     if varying:
         headers["Vary"] = ", ".join(varying)
@@ -411,13 +445,30 @@ def _native(response: Response, request: Any) -> PlainResponse:  # noqa: ANN401
     is_head = request.method == HTTPMethod.HEAD
     afterwards = BackgroundTask(_forget, request.headers.get(_INVOCATION_ID))
     if isinstance(body, AsyncIterator):
-        chunks = _nothing() if is_head else _chunks(body)
-        return StreamingResponse(chunks, response.status, headers, background=afterwards)
+        chunks = _nothing() if is_head else _chunks(body, seen)
+        return _Stream(seen, chunks, response.status, headers, background=afterwards)
     content = bytes(body)
     if is_head and content:
         headers["Content-Length"] = str(len(content))
     sent = b"" if is_head else content
+    seen.sent = len(sent)
     return PlainResponse(sent, response.status, headers, background=afterwards)
+
+
+class _Stream(StreamingResponse):
+    """An answer that is observed to its end."""
+
+    def __init__(self, seen: Observation, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self._seen = seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            # On Azure it is sent by another task than the one that made it.
+            with self._seen.current():
+                await super().__call__(scope, receive, send)
+        finally:
+            self._seen.finish(self.status_code)
 
 
 async def _forget(invocation_id: str | None) -> None:
@@ -442,6 +493,12 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-async def _chunks(body: AsyncIterator[Buffer]) -> AsyncIterator[bytes | memoryview]:
+async def _chunks(
+    body: AsyncIterator[Buffer], seen: Observation
+) -> AsyncIterator[bytes | memoryview]:
+    seen.error = "Interrupted"  # Until the last of it is taken.
     async for chunk in body:
-        yield chunk if isinstance(chunk, bytes) else memoryview(chunk)
+        view = chunk if isinstance(chunk, bytes) else memoryview(chunk)
+        yield view
+        seen.sent += len(view)
+    seen.error = None

@@ -5,11 +5,12 @@ from http import HTTPMethod, HTTPStatus
 import azure.functions as func
 
 from functions.endpoint import Request, Response, transaction
+from functions.observation import tell_studies
 from shared.access import DataAction
 from shared.dicom.json_model import dumps
 from shared.dicom.uid import parse_uid
 from shared.dicomweb.media_type import DICOM_JSON, accept_dicom_json
-from shared.dicomweb.store_report import StoreResult
+from shared.dicomweb.store_report import Stored, StoreResult
 from shared.dicomweb.store_request import instance_bodies
 from shared.dicomweb.warning import warning_header
 from shared.wiring import Services
@@ -84,6 +85,7 @@ async def _store(request: Request, services: Services, *, replaces: bool = False
     report = await services.store.store(
         request.partition, bodies, version=request.version, study=study, replaces=replaces
     )
+    tell_studies(done.path.study for done in report.outcomes if isinstance(done, Stored))
     result = report.result(request.version)
     if result is StoreResult.NOTHING_SENT:
         return Response(status=_STATUS[result])

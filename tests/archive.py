@@ -1,6 +1,7 @@
 """The app over an archive of its own in a folder: services, and a client without sockets."""
 
 import atexit
+import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
@@ -120,7 +121,8 @@ def code_of(content: bytes) -> str:
     """The code of an error, whose body must have the one shape of the service."""
     body = orjson.loads(content)
     assert body.keys() == {"error"}
-    assert body["error"].keys() == {"code", "message"}
+    assert body["error"].keys() == {"code", "message", "requestId"}
+    assert re.fullmatch("[0-9a-f]{32}", body["error"]["requestId"])
     assert body["error"]["message"].endswith(".")
     return str(body["error"]["code"])
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_READABLE = "ETag, Warning, Content-Location, Content-Range, Location, api-supported-versions"
+_READABLE = (
+    "ETag, Warning, Content-Location, Content-Range, Location, api-supported-versions, x-request-id"
+)
 _SENDABLE = "Accept, Authorization, Content-Type, If-None-Match, Range"
 _REMEMBERED_SECONDS = "7200"
 _ANY = "*"

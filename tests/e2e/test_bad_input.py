@@ -61,7 +61,7 @@ def _is_error(answer: httpx.Response, status: int) -> None:
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()
     assert body.keys() == {"error"}
-    assert body["error"].keys() == {"code", "message"}
+    assert body["error"].keys() == {"code", "message", "requestId"}
     assert body["error"]["message"].endswith(".")
     assert "Traceback" not in answer.text
 

@@ -1,0 +1,220 @@
+"""What is told of each request and run: an audit record, a trace and measures.
+
+An audit record is one line of JSON of the logger `audit`: hosts pass on the text of a log and
+nothing beside it. It alone names UIDs, as DICOM's own audit messages do (PS3.15 A.5.3, 2025b).
+"""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import orjson
+
+from functions.logs import told
+from shared.access import ANYBODY, DataAction, Principal
+from shared.telemetry import Fact, Measure, Telemetry, Trace
+
+REQUEST_ID = "x-request-id"
+
+_MOST_STUDIES = 100
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+_IDENTIFIER = re.compile(r"[0-9.]{1,64}\Z|[0-9a-f-]{32,36}\Z", re.ASCII)
+"""UIDs, and the ids that we give: what else clients write into paths may be anything."""
+
+_audit = logging.getLogger("audit")
+_log = logging.getLogger(__name__)
+
+
+class RunFailedError(Exception):
+    """A run by the clock or by a file failed; why is in the log, without the values it is about."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Observation:
+    """What is known of a request or run so far.
+
+    Attributes:
+        name: The registered function.
+        request_id: 32 hexadecimal digits, those of the caller's trace where it sends one.
+        identifiers: The path's UIDs and ids by the names of the route's segments.
+        studies: Those that were stored.
+        error: The code of the error that it ends with.
+        received: Bytes of the body read so far.
+        sent: Bytes of the answer's body so far.
+    """
+
+    name: str
+    action: DataAction
+    method: str
+    telemetry: Telemetry
+    trace: Trace | None
+    request_id: str
+    started: float
+    version: int | None = None
+    partition: str | None = None
+    caller: Principal = ANYBODY
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    studies: tuple[str, ...] = ()
+    error: str | None = None
+    received: int = 0
+    sent: int = 0
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Let what happens meanwhile be told of this."""
+        token = _CURRENT.set(self)
+        try:
+            if self.trace is None:
+                yield
+            else:
+                with self.trace.current():
+                    yield
+        except BaseException as error:
+            self.error = type(error).__name__
+            raise
+        finally:
+            _CURRENT.reset(token)
+
+    def finish(self, status: int) -> None:
+        """Tell it, once."""
+        seconds = time.perf_counter() - self.started
+        if self.action is not DataAction.ANONYMOUS:
+            _audit.info("%s", self._record(status, seconds))
+        if self.trace is None:
+            return
+        key: dict[str, Fact] = {"dicom.transaction": self.name, "http.response.status_code": status}
+        self.telemetry.measure(Measure.REQUESTS, 1, key)
+        self.telemetry.measure(Measure.REQUEST_DURATION, seconds, key)
+        facts: dict[str, Fact] = {
+            **key,
+            "http.request.method": self.method,
+            "http.request.body.size": self.received,
+            "http.response.body.size": self.sent,
+        }
+        if self.version is not None:
+            facts["dicom.version"] = self.version
+        self.trace.end(facts, self.error or (str(status) if status >= _SERVER_ERROR else None))
+
+    def _record(self, status: int, seconds: float) -> str:
+        record: dict[str, object] = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "requestId": self.request_id,
+            "caller": self.caller.object_id or "anonymous",
+            "client": self.caller.client_id or None,
+            "action": self.action.value,
+            "transaction": self.name,
+            "partition": self.partition,
+            **self.identifiers,
+            "studies": self.studies or None,
+            "status": status,
+            "error": self.error,
+            "milliseconds": round(seconds * 1000, 1),
+            "received": self.received,
+            "sent": self.sent,
+        }
+        return orjson.dumps({k: v for k, v in record.items() if v is not None}).decode()
+
+
+_SERVER_ERROR = 500
+_CURRENT: ContextVar[Observation] = ContextVar("observation")
+
+
+def observe_request(  # noqa: PLR0913 - all of it is known at the same place
+    telemetry: Telemetry,
+    name: str,
+    action: DataAction,
+    *,
+    method: str,
+    path: Mapping[str, str],
+    traceparent: str | None,
+) -> Observation:
+    """Begin to observe a request."""
+    trace = telemetry.trace(name, traceparent)
+    return Observation(
+        name=name,
+        action=action,
+        method=method,
+        telemetry=telemetry,
+        trace=trace,
+        request_id=_request_id(traceparent) if trace is None else trace.id,
+        started=time.perf_counter(),
+        identifiers={k: v for k, v in path.items() if k in _PATH and _IDENTIFIER.match(v)},
+    )
+
+
+_PATH = frozenset({"study", "series", "instance", "workitem", "operation"})
+
+
+def current() -> Observation:
+    """The request that is being answered here."""
+    return _CURRENT.get()
+
+
+def tell_studies(uids: Iterable[str]) -> None:
+    """Name the studies that a request without one in its path is about, 100 at most."""
+    current().studies = tuple(dict.fromkeys(uids))[:_MOST_STUDIES]
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run did: counts by what is counted."""
+
+    telemetry: Telemetry
+    done: dict[str, int] = field(default_factory=dict)
+
+    def did(self, measure: Measure, count: int) -> None:
+        """Count; a run whose counts are all 0 leaves no audit record."""
+        self.telemetry.measure(measure, count)
+        self.done[measure.value[0]] = count
+
+    def found(self, measure: Measure, level: float) -> None:
+        """Measure, without a word in the audit."""
+        self.telemetry.measure(measure, level)
+
+
+@contextmanager
+def observed_run(telemetry: Telemetry, name: str) -> Iterator[Run]:
+    """Observe what is done by the clock or for a file, and tell it if anything was done.
+
+    Raises:
+        RunFailedError: In place of any exception, for the host to log and to try again.
+    """
+    run, started = Run(telemetry), time.perf_counter()
+    trace = telemetry.trace(name)
+    error: str | None = None
+    try:
+        if trace is None:
+            yield run
+        else:
+            with trace.current():
+                yield run
+    except Exception as failure:  # noqa: BLE001 - whatever it is, the host would log its message
+        error = type(failure).__name__
+        _log.error("%s failed: %s", name, told(failure))
+        raise RunFailedError(error) from None
+    finally:
+        if error is not None or any(run.done.values()):
+            _audit.info("%s", _run_record(name, run, error, time.perf_counter() - started))
+        if trace is not None:
+            trace.end({"dicom.transaction": name}, error)
+
+
+def _run_record(name: str, run: Run, error: str | None, seconds: float) -> str:
+    record = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "transaction": name,
+        **run.done,
+        "milliseconds": round(seconds * 1000, 1),
+    }
+    return orjson.dumps(record if error is None else {**record, "error": error}).decode()
+
+
+def _request_id(traceparent: str | None) -> str:
+    found = _TRACEPARENT.match(traceparent) if traceparent else None
+    return secrets.token_hex(16) if found is None else found[1]
