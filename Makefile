@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install serve test test-fast check fmt bench rebuild-index clean
+.PHONY: install serve serve-azurite test test-fast check fmt bench rebuild-index clean
 
 install: $(STAMP)
 
@@ -20,8 +20,13 @@ $(STAMP): requirements.txt pyproject.toml .python-version
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt --group dev
 	@touch $@
 
+# Files and SQLite, unless the shell says otherwise: local.settings.json is for Core Tools as well.
 serve: $(STAMP)
-	@$(BIN)/python -m localhost --port $(PORT) --data $(DATA) --workers $(WORKERS)
+	@DATA_STORAGE='$(DATA_STORAGE)' $(BIN)/python -m localhost --port $(PORT) --data $(DATA) --workers $(WORKERS)
+
+# The storage emulator instead of files, which needs Node.js; its data are kept in $(DATA)/azurite.
+serve-azurite: $(STAMP)
+	@$(BIN)/python -m localhost --azurite --port $(PORT) --data $(DATA) --workers $(WORKERS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localhost.azurite import azurite
 from localhost.blob_triggers import run_blob_trigger
 from localhost.errors import StartError
 from localhost.messages import Function, Start
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=7071, help="0 takes a free one")
     parser.add_argument("--data", type=Path, default=Path(".data"), help="the app's data folder")
+    parser.add_argument("--azurite", action="store_true", help="run it, its data below --data")
     parser.add_argument("--workers", type=int, default=2, help="processes that serve")
     options = parser.parse_args()
     options.app, options.data = options.app.resolve(), options.data.resolve()
@@ -44,12 +47,24 @@ def main() -> None:
         settings = Settings.read(options.app, options.data, os.environ)
         options.data.mkdir(parents=True, exist_ok=True)
         os.environ.update(settings.environment)
-        asyncio.run(_serve(options, settings))
+        with _storage(options, settings):
+            asyncio.run(_serve(options, settings))
     except* StartError as errors:
         # To leave from within would be one more error of the group.
         problems = [str(error) for error in errors.exceptions]
     if problems:
         sys.exit("\n".join(problems))
+
+
+@contextmanager
+def _storage(options: argparse.Namespace, settings: Settings) -> Iterator[None]:
+    """The emulator in the place of the storage account, where it is wanted."""
+    if not options.azurite:
+        yield
+        return
+    with azurite(options.data / "azurite") as emulator:
+        os.environ.update(dict.fromkeys(settings.storage, emulator.connection_string))
+        yield
 
 
 async def _serve(options: argparse.Namespace, settings: Settings) -> None:

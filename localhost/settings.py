@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ class Settings:
     task_hub: str
     prepare: str | None
     """`module:function` of the app, to be called before any worker starts."""
+    storage: Sequence[str] = ()
+    """The settings with connection strings of a storage account, for the emulator to take over."""
 
     @classmethod
     def read(cls, app: Path, data: Path, shell: Mapping[str, str]) -> "Settings":
@@ -49,6 +51,7 @@ class Settings:
             body_limit_bytes=_body_limit(environment),
             task_hub=extensions.get("durableTask", {}).get("hubName", "TestHub"),
             prepare=project.get("prepare"),
+            storage=project.get("storage", ()),
         )
 
 

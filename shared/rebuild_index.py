@@ -1,21 +1,30 @@
-"""Command: rebuild the embedded index from the blobs of a data folder, while no server runs."""
+"""Command: rebuild the embedded index of a data folder from the blobs, while no server runs.
+
+The blobs are in that folder too, or in the storage account of the settings.
+"""
 
 import argparse
 import asyncio
+import os
 import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
 from shared.services.rebuild import Rebuild, Rebuilt
-from shared.wiring import index_url
+from shared.settings import Settings, SettingsError
+from shared.wiring import index_url, open_blobs
 
 
 async def rebuild(folder: Path) -> tuple[Rebuilt, Path]:
-    """Put a new index in the place of the present one, which is kept in the folder given."""
+    """Put a new index in the place of the present one, which is kept in the folder given.
+
+    Raises:
+        SettingsError: The settings of the environment are wrong.
+    """
+    settings = Settings.from_env({**os.environ, "DATA_DIRECTORY": str(folder)})
     new = folder / "rebuilding"
     if new.exists():  # A rebuild that was cut short.
         shutil.rmtree(new)
@@ -23,7 +32,7 @@ async def rebuild(folder: Path) -> tuple[Rebuilt, Path]:
     migrate(index_url(new))
     index = SqlIndex(index_url(new), sync=True)
     try:
-        rebuilt = await Rebuild(ObstoreBlobs.in_folder(folder), index).run()
+        rebuilt = await Rebuild(open_blobs(settings), index).run()
     finally:
         await index.close()
     kept = folder / f"before-rebuild-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
@@ -43,7 +52,10 @@ def main() -> None:
     folder: Path = parser.parse_args().data.resolve()
     if not folder.is_dir():
         sys.exit(f"no such folder: {folder}")
-    rebuilt, kept = asyncio.run(rebuild(folder))
+    try:
+        rebuilt, kept = asyncio.run(rebuild(folder))
+    except SettingsError as error:
+        sys.exit(str(error))
     sys.stdout.write(
         f"{rebuilt.instances} instances are in the new index, {rebuilt.left_out} were left out; "
         f"the old index is kept in {kept.name}\n"

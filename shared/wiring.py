@@ -134,14 +134,15 @@ def prepare() -> None:
         settings.folder.mkdir(parents=True, exist_ok=True)
         migrate(index_url(settings.folder))
     try:
-        asyncio.run(_check_partitions(settings))
+        asyncio.run(_check_index(settings))
     except StoreUnavailableError as error:
         sys.exit(error.message)
 
 
-async def _check_partitions(settings: Settings) -> None:
+async def _check_index(settings: Settings) -> None:
     index = _index(settings)
     try:
+        await index.check()
         await _partitions(settings, index).check()
     finally:
         await index.close()
@@ -149,7 +150,7 @@ async def _check_partitions(settings: Settings) -> None:
 
 def build(settings: Settings) -> Services:
     """Make the services; the schema of the index must be up to date."""
-    telemetry, blobs, index = _watched(settings, _blobs(settings), _index(settings))
+    telemetry, blobs, index = _watched(settings, open_blobs(settings), _index(settings))
     state, secrets, access = _state(settings, index), _secrets(settings), _access(settings)
     writer = InstanceWriter(blobs, bulk_data_threshold_bytes=settings.bulk_data_threshold_bytes)
     documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)
@@ -267,7 +268,7 @@ def _access(settings: Settings) -> Access:
     )
 
 
-def _blobs(settings: Settings, container: str = _DICOM) -> BlobStore:
+def open_blobs(settings: Settings, container: str = _DICOM) -> BlobStore:
     """The blobs of a container; in files, "dicom" is the data folder, any other one below it."""
     if settings.has_storage_account:
         # The storage SDK is slow to import, and needed but here.
