@@ -1,6 +1,7 @@
 """Adding instances: a fixed number of statements, however many instances there are.
 
-Rows are locked in one order: studies by key, series by key, their instances.
+Studies are locked before anything is read of them; rows are changed in one order: studies by key,
+series by key, their instances.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ from shared.adapters.sql_index.describe import (
     described,
     modality,
 )
+from shared.adapters.sql_index.locks import lock_studies
 from shared.adapters.sql_index.schema import instance, series, study
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level, ResourcePath
@@ -153,6 +155,7 @@ def commit_all(
 def _commit(
     connection: Connection, partition_key: int, instances: Sequence[NewInstance]
 ) -> list[CommitOutcome]:
+    lock_studies(connection, partition_key, (item.path.study for item in instances))
     batch = Batch(connection, partition_key)
     batch.find(instances)
     new: dict[ResourcePath, NewInstance] = {}

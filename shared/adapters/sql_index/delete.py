@@ -18,7 +18,7 @@ from shared.adapters.sql_index.describe import (
     drop_request_items,
     modalities_in,
 )
-from shared.adapters.sql_index.locks import locking_rows
+from shared.adapters.sql_index.locks import lock_studies, locking_rows
 from shared.adapters.sql_index.reads import all_instances
 from shared.adapters.sql_index.schema import instance, series, study
 from shared.dicom.blob_names import series_document_blob
@@ -72,6 +72,7 @@ def delete_at(
     connection: Connection, partition_key: int, path: ResourcePath, blobs_until: datetime
 ) -> list[StoredInstance]:
     """Remove everything at or below a path, and give what was removed, by watermark."""
+    lock_studies(connection, partition_key, [path.study])
     removed = list(all_instances(connection, partition_key, path))
     if removed:
         _Removal(connection, partition_key, path, removed, blobs_until).run()

@@ -20,6 +20,7 @@ from shared.adapters.sql_index.describe import (
     describe_series,
     describe_studies,
 )
+from shared.adapters.sql_index.locks import lock_studies
 from shared.dicom.resource import ResourcePath
 from shared.ports import AlreadyStored, CommitOutcome, Committed, NewInstance
 
@@ -31,6 +32,7 @@ def replace_all(
     blobs_until: datetime,
 ) -> list[CommitOutcome]:
     """Add instances one after the other, each in the place of the one that is there."""
+    lock_studies(connection, partition_key, (item.path.study for item in instances))
     return [
         outcome
         for some in _without_repetition(instances)
@@ -49,6 +51,7 @@ def commit_again(
     An instance that was replaced or deleted since is told by its blobs, which wait for their
     removal: a row must not name them again.
     """
+    lock_studies(connection, partition_key, (item.path.study for item in instances))
     undone = deleted_blobs.waiting(connection, [item.file.blob_id for item in instances])
     rest = [item for item in instances if item.file.blob_id not in undone]
     if blobs_until is None:
