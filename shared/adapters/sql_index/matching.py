@@ -31,8 +31,9 @@ from shared.dicomweb.condition import (
 
 _ESCAPE = "!"
 _LIKE = {"*": "%", "?": "_", **{char: _ESCAPE + char for char in "%_[!"}}
-_LAST = 0x10FFFF
-_SURROGATES = range(0xD800, 0xE000)
+_LAST_OF_THEIRS = "\ud7ff\uffff\U0010ffff"
+"""What comes after these in the order of code points, SQLite's, does not in that of the units of
+UTF-16, SQL Server's."""
 
 PARTITION_KEY = bindparam("partition_key", type_=series.c.partition_key.type)
 """In which partition; a parameter of every statement of a search."""
@@ -122,25 +123,32 @@ def _like(condition: Wildcard) -> list[_Comparison]:
     if pattern.rstrip("*") == prefix:
         return _with_prefix(prefix)
     # The prefix narrows the index; the rest is compared row by row.
-    like = (Sign.LIKE, "".join(_LIKE.get(char, char) for char in pattern))
+    like = (Sign.LIKE, _pattern(pattern))
     return [*_with_prefix(prefix), like] if prefix else [like]
 
 
 def _with_prefix(prefix: str) -> list[_Comparison]:
-    """A prefix as a half-open range, which an index serves and LIKE would not."""
+    """A prefix as a half-open range, which an index serves and LIKE would not.
+
+    Of a prefix that ends in a blank, SQL Server finds what lacks the blank too: it compares as if
+    the shorter text went on in blanks.
+    """
     end = after(prefix)
-    return [(Sign.FROM, prefix), *([] if end is None else [(Sign.BELOW, end)])]
+    text_range = [(Sign.FROM, prefix), *([] if end is None else [(Sign.BELOW, end)])]
+    if end is None or prefix.endswith(" "):
+        text_range.append((Sign.LIKE, _pattern(prefix) + "%"))
+    return text_range
+
+
+def _pattern(text: str) -> str:
+    return "".join(_LIKE.get(char, char) for char in text)
 
 
 def after(prefix: str) -> str | None:
-    """The first text after all that begin with a prefix, in the order of code points."""
-    stem = prefix.rstrip(chr(_LAST))
-    if not stem:
+    """The first text after all that begin with a prefix, None if databases differ in it."""
+    if not prefix or prefix[-1] in _LAST_OF_THEIRS:
         return None
-    following = ord(stem[-1]) + 1
-    if following in _SURROGATES:
-        following = _SURROGATES.stop
-    return stem[:-1] + chr(following)
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def condition_on_row(
