@@ -76,7 +76,12 @@ def _ascii(length: int) -> String:
 
 
 def _folded(length: int = MAX_TEXT) -> Unicode:
-    """Folded text of any script, compared code point by code point on every database."""
+    """Folded text of any script, compared without regard to languages on every database.
+
+    SQLite compares code points, SQL Server the units of UTF-16: characters beyond the first 65536
+    come before U+E000 there, and each is two to `_` in LIKE. SQL Server also takes no notice of
+    blanks at the end, except in LIKE; folded values have none, unless they were cut there.
+    """
     return Unicode(length).with_variant(Unicode(length, _BINARY), "mssql")
 
 
@@ -292,6 +297,7 @@ Index(
     change.c.change_id,
     sqlite_where=change.c.sequence.is_(None),
     mssql_where=change.c.sequence.is_(None),
+    mssql_include=[change.c.sequence],  # Else SQL Server looks it up, to see that it is NULL.
 )
 # What is gone is told from what never was; storing does not pay for it.
 _OF_DELETION = change.c.action == literal_column("1")

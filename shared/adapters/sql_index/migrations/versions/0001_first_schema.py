@@ -233,6 +233,7 @@ Index(
     change.c.change_id,
     sqlite_where=change.c.sequence.is_(None),
     mssql_where=change.c.sequence.is_(None),
+    mssql_include=[change.c.sequence],
 )
 
 deleted_blob = Table(
