@@ -2,6 +2,7 @@
 
 import os
 
+import azure.durable_functions as df
 import azure.functions as func
 
 from functions import (
@@ -12,6 +13,7 @@ from functions import (
     health,
     logs,
     metadata,
+    operations,
     partitions,
     rendered,
     retrieve,
@@ -23,7 +25,7 @@ from shared.settings import demands_function_keys
 
 logs.keep_private()
 
-app = func.FunctionApp(
+app = df.DFApp(
     http_auth_level=func.AuthLevel.FUNCTION
     if demands_function_keys(os.environ)
     else func.AuthLevel.ANONYMOUS
@@ -35,6 +37,7 @@ for module in (
     delete,
     health,
     metadata,
+    operations,
     partitions,
     rendered,
     retrieve,

@@ -45,6 +45,7 @@ class ServiceRequest:
     Attributes:
         version: Semantics to answer by, 1 or 2; `v1.0-prerelease` is answered as 1.
         base_url: Service root with version and partition, as the client sees it; no final slash.
+        service_url: Service root with version, likewise, for what belongs to no partition.
         path: The route's variable segments.
         query: Name and value pairs in order, percent-decoded.
         accept: The values of the Accept header lines, None without any.
@@ -59,6 +60,7 @@ class ServiceRequest:
     headers: Mapping[str, str]
     accept: Sequence[str] | None
     body: AsyncIterator[bytes]
+    service_url: str
     engine: Orchestrations | None = None
 
     @property
@@ -200,12 +202,15 @@ def resource(  # noqa: PLR0913
     orchestrates: bool = False,
 ) -> Callable[[ServiceHandler], ServiceHandler]:
     """Serve a handler below `{version}/` only: what it serves belongs to no partition."""
+    since_version = TRANSACTIONS[name].since_version if name in TRANSACTIONS else 1
 
     def register(handler: ServiceHandler) -> ServiceHandler:
         async def answer(
             native: TriggerRequest, services: Services, engine: Orchestrations | None
         ) -> Response:
             request = ServiceRequest(**_fields(native, services), engine=engine)
+            if request.version < since_version:
+                raise errors.NotFoundError("There is no such resource.")
             return await _begun(await handler(request, services))
 
         served = _route(name, f"{{version}}/{route}", method)
@@ -310,9 +315,11 @@ def _fields(native: Any, services: Services) -> dict[str, Any]:  # noqa: ANN401
     path: dict[str, str] = dict(native.path_params)
     version_name = path.pop("version")
     version = current().version = _version(version_name)
+    url = f"{_origin(native, services.settings.trusted_proxies).root}/{version_name}"
     return {
         "version": version,
-        "base_url": f"{_origin(native, services.settings.trusted_proxies).root}/{version_name}",
+        "base_url": url,
+        "service_url": url,
         "path": path,
         "query": query,
         "headers": native.headers,

@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime
 
+import azure.durable_functions as df
 import azure.functions as func
+from azure.durable_functions.client import DurableFunctionsClient
 
+from functions.orchestrations import DurableOrchestrations
 from shared import wiring
 
-blueprint = func.Blueprint()
+blueprint = df.Blueprint()
 
 
 @blueprint.function_name("timer_remove_deleted_blobs")
@@ -14,6 +17,22 @@ blueprint = func.Blueprint()
 async def remove_deleted_blobs(timer: func.TimerRequest) -> None:  # noqa: ARG001
     """Remove the blobs of deleted instances whose grace period is over."""
     await wiring.services().cleanup.remove_due(datetime.now(UTC))
+
+
+@blueprint.function_name("timer_watch_operations")
+@blueprint.timer_trigger(arg_name="timer", schedule="*/30 * * * * *", run_on_startup=True)
+@blueprint.durable_client_input(client_name="client")
+async def watch_operations(timer: func.TimerRequest, client: DurableFunctionsClient) -> None:  # noqa: ARG001
+    """Start the operations again that the engine has forgotten."""
+    await wiring.services().operations.watch(DurableOrchestrations(client))
+
+
+@blueprint.function_name("timer_forget_operations")
+@blueprint.timer_trigger(arg_name="timer", schedule="0 41 * * * *")
+@blueprint.durable_client_input(client_name="client")
+async def forget_operations(timer: func.TimerRequest, client: DurableFunctionsClient) -> None:  # noqa: ARG001
+    """Forget the operations that ended long ago."""
+    await wiring.services().operations.forget(DurableOrchestrations(client))
 
 
 @blueprint.function_name("timer_sweep_orphans")

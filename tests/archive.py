@@ -1,6 +1,7 @@
 """The app over an archive of its own in a folder: services, and a client without sockets."""
 
 import atexit
+import inspect
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
@@ -19,6 +20,7 @@ from shared import wiring
 from shared.adapters.sql_index.migrate import migrate
 from shared.settings import Settings
 from shared.wiring import Services
+from tests.engine import client_config
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -76,7 +78,10 @@ async def _serve(scope: Message, receive: Receive, send: Send) -> None:
         response = Response(status_code=404, content=b"no function")
     else:
         scope["path_params"] = dict(match.params)
-        response = await http_functions()[match.function][1](Request(scope, receive))
+        function = http_functions()[match.function][1]
+        durable = "client" in inspect.signature(function).parameters
+        given = {"client": client_config()} if durable else {}
+        response = await function(Request(scope, receive), **given)
     await response(scope, receive, send)
 
 

@@ -1,6 +1,10 @@
 """Values of query parameters that are plain numbers or truth values (texts: reference)."""
 
+from collections.abc import Sequence
+
 from shared.errors import InvalidQueryError
+
+_MAX_OFFSET = (1 << 31) - 1
 
 
 def whole_number(text: str, name: str, least: int, most: int) -> int:
@@ -18,6 +22,17 @@ def whole_number(text: str, name: str, least: int, most: int) -> int:
         f"The query parameter '{name}' is invalid. "
         f"The field {name} must be between {least} and {most}."
     )
+
+
+def page(pairs: Sequence[tuple[str, str]], *, most: int, usual: int) -> tuple[int, int]:
+    """The `limit` and `offset` of a list; their names have no case.
+
+    Raises:
+        InvalidQueryError: One of them is no number, or out of bounds.
+    """
+    given = {name.lower(): text for name, text in reversed(pairs)}
+    limit = whole_number(given.get("limit", str(usual)), "Limit", 1, most)
+    return limit, whole_number(given.get("offset", "0"), "Offset", 0, _MAX_OFFSET)
 
 
 def truth(text: str, name: str) -> bool:

@@ -68,6 +68,10 @@ EVERY_ERROR = (
 _ACCEPT = Parameter(
     "accept", "Media types that the client takes; goes before the Accept header.", since_version=2
 )
+_PAGE = (
+    Parameter("limit", "How many entries at most, up to 200."),
+    Parameter("offset", "How many entries to leave out."),
+)
 _IF_NONE_MATCH = Parameter("If-None-Match", "An ETag that the client has.", place="header")
 _RANGE = Parameter("Range", "Bytes of the value, as one range.", place="header")
 _IF_RANGE = Parameter("If-Range", "The ETag that the range is of.", place="header")
@@ -299,6 +303,22 @@ TRANSACTIONS: Mapping[str, Transaction] = {
         gives={HTTPStatus.OK: (JSON,), HTTPStatus.NO_CONTENT: ()},
     ),
     "list_partitions": Transaction(summary="List the partitions", gives={HTTPStatus.OK: (JSON,)}),
+    "operation": Transaction(
+        summary="Tell how far an operation is",
+        gives={HTTPStatus.OK: (JSON,), HTTPStatus.ACCEPTED: (JSON,)},
+    ),
+    "list_operations": Transaction(
+        summary="List the operations, newest first",
+        parameters=_PAGE,
+        gives={HTTPStatus.OK: (JSON,)},
+        since_version=2,
+    ),
+    "cancel_operation": Transaction(
+        summary="End an operation where it stands",
+        gives={HTTPStatus.OK: (JSON,)},
+        errors=(HTTPStatus.CONFLICT,),
+        since_version=2,
+    ),
     "describe_as_json": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (JSON,)}),
     "describe_as_yaml": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (YAML,)}),
 }

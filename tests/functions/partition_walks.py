@@ -70,6 +70,9 @@ DELETES = ("delete_instance", "delete_series", "delete_study")
 OF_ALL_PARTITIONS: Mapping[str, str] = {
     "list_changes": "the feed has the entries of all partitions, and their names",
     "latest_change": "the feed has the entries of all partitions, and their names",
+    "operation": "it tells how far what was asked for is; to see it needs its id",
+    "list_operations": "it tells how far everything is that was asked for",
+    "cancel_operation": "whoever administers the service may end what anybody asked for",
     "list_partitions": "it lists all of them",
     "options": "it describes what is served, not what is stored",
     "describe_as_json": "it describes what is served, not what is stored",
