@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install serve serve-azurite test test-fast check fmt bench rebuild-index clean
+.PHONY: install serve serve-azurite test test-fast check fmt bench rebuild-index package clean
 
 install: $(STAMP)
 
@@ -50,6 +50,9 @@ bench: $(STAMP)
 
 rebuild-index: $(STAMP)
 	@$(BIN)/python -m shared.rebuild_index --data $(DATA)
+
+package: $(STAMP)
+	@$(BIN)/python -m infra.package
 
 clean:
 	rm -rf $(VENV) .cache

@@ -106,10 +106,9 @@ def value(node: Node) -> Value:
             return _object(node)
         case "array":
             return [value(child) for child in node.named_children if child.type != "comment"]
-        case "for_statement":
-            return [value(node.named_children[-1])]
-        case "if_statement":
-            return value(node.named_children[-1])
+        case "for_statement" | "if_statement":
+            body = value(node.named_children[-1])
+            return [body] if node.type == "for_statement" else body
         case "ternary_expression":
             return Choice(tuple(value(child) for child in node.named_children[1:]))
         case "call_expression" if _text(node.named_children[0]) == "union":

@@ -1,0 +1,1 @@
+"""How the server comes to Azure."""

@@ -1,0 +1,1 @@
+"""What Azure Developer CLI does before and after what Bicep can say."""
