@@ -351,4 +351,9 @@ def _account(settings: Settings) -> "StorageAccount":
 
 
 def _secrets(settings: Settings) -> Secrets:
-    return LocalSecrets(settings.folder / "secrets.json")
+    if not settings.key_vault_uri:
+        return LocalSecrets(settings.folder / "secrets.json")
+    # The SDKs are slow to import, and needed but here.
+    from shared.adapters.key_vault_secrets import KeyVaultSecrets  # noqa: PLC0415
+
+    return KeyVaultSecrets(settings.key_vault_uri, settings.azure_client_id)

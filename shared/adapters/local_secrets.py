@@ -3,16 +3,15 @@
 import asyncio
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
 
+from shared.adapters.secret_names import checked_name
 from shared.errors import StoreUnavailableError
 
-_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}\Z")
 _MODE = 0o600
 
 
@@ -25,17 +24,17 @@ class LocalSecrets:
 
     async def get(self, name: str) -> str | None:
         """See Secrets."""
-        _checked(name)
+        checked_name(name)
         secrets = await asyncio.to_thread(self._read)
         return secrets.get(name)
 
     async def set(self, name: str, value: str) -> None:
         """See Secrets."""
-        await asyncio.to_thread(self._change, _checked(name), value)
+        await asyncio.to_thread(self._change, checked_name(name), value)
 
     async def delete(self, name: str) -> None:
         """See Secrets."""
-        await asyncio.to_thread(self._change, _checked(name), None)
+        await asyncio.to_thread(self._change, checked_name(name), None)
 
     def _read(self) -> dict[str, str]:
         try:
@@ -80,12 +79,6 @@ class LocalSecrets:
             raise StoreUnavailableError("The secrets cannot be written.") from error
         finally:
             os.close(descriptor)
-
-
-def _checked(name: str) -> str:
-    if not _NAME.match(name):
-        raise ValueError("a secret's name has letters, digits and dashes only")
-    return name
 
 
 def _parsed(content: bytes) -> dict[str, str]:
