@@ -134,7 +134,10 @@ def _with_prefix(prefix: str) -> list[_Comparison]:
     the shorter text went on in blanks.
     """
     end = after(prefix)
-    text_range = [(Sign.FROM, prefix), *([] if end is None else [(Sign.BELOW, end)])]
+    text_range: list[_Comparison] = [
+        (Sign.FROM, prefix),
+        *([] if end is None else [(Sign.BELOW, end)]),
+    ]
     if end is None or prefix.endswith(" "):
         text_range.append((Sign.LIKE, _pattern(prefix) + "%"))
     return text_range

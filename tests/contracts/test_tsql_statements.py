@@ -1,0 +1,168 @@
+"""Every statement of the index as SQL Server gets it, before judges of T-SQL.
+
+The statements are not listed: modules are searched for those they prepare, an index on SQLite is
+used in every way while what it issues is noted, and the migrations are run. All of it is then sent
+over SQLAlchemy's dialect for SQL Server, to a driver that notes texts, parameters and types.
+"""
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import ClauseElement
+
+from shared.adapters.sql_index import changes, migrate
+from shared.adapters.sql_index.delete import delete_at
+from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.locks import lock_studies
+from shared.dicom.resource import ResourcePath
+from shared.ports import ChangeAction
+from tests.contracts.index_data import path
+from tests.contracts.tsql.judges import (
+    MAX_PARAMETERS,
+    as_batch,
+    beyond_limits,
+    denied,
+    not_parsed,
+)
+from tests.contracts.tsql.script_dom import faults
+from tests.contracts.tsql.statements import (
+    Issued,
+    noted,
+    prepared,
+    takes_its_columns_from_rows,
+    unlike_in_type,
+    with_values,
+)
+from tests.contracts.tsql.usage import LATER, search_statements, use
+from tests.contracts.tsql.wire import SQL_VARCHAR, SQL_WVARCHAR, Sent, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """What was issued, and how it was sent."""
+
+    statements: list[ClauseElement]
+    of_index: list[Sent]
+    sent: list[Sent]
+    texts: list[str]
+
+
+@pytest.fixture(scope="module")
+def everything(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> All:
+    """All that the index does, except that nothing of it happens in SQL Server."""
+    file = shutil.copy(migrated, tmp_path_factory.mktemp("used") / "index.db")
+    issued = asyncio.run(_used(f"sqlite:///{file}"))
+    known = prepared()
+    for where, statement in known.items():
+        if not takes_its_columns_from_rows(statement):
+            issued.append(with_values(statement))
+        else:
+            assert any(_is_of(item, statement) for item in issued), f"{where} is never issued"
+    issued += search_statements()
+    wire = Wire()
+    with wire.engine() as engine, engine.begin() as connection:
+        for item in issued:
+            item.send(connection)
+        lock_studies(connection, 1, [f"2.25.{number}" for number in range(1500)])
+        of_index = list(wire.sent)
+        changes.number_changes(connection)
+        _migrate(connection)
+    return All([item.statement for item in issued], of_index, wire.sent, wire.texts)
+
+
+async def _used(url: str) -> list[Issued]:
+    index = SqlIndex(url, sync=False)
+    with noted() as issued:
+        await use(index)
+    await index.close()
+    return issued
+
+
+def _is_of(item: Issued, statement: ClauseElement) -> bool:
+    """Whether it is a statement, or one that was made of it by telling values."""
+    same = type(item.statement) is type(statement)
+    return same and getattr(item.statement, "table", None) is getattr(statement, "table", ())
+
+
+def _migrate(connection: object) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def test_microsofts_parser_finds_no_fault_in_any_statement(everything: All) -> None:
+    found = faults([as_batch(text) for text in everything.texts])
+    assert {text: why for text, why in zip(everything.texts, found, strict=True) if why} == {}
+    assert len(everything.texts) > 600
+
+
+def test_no_statement_has_what_t_sql_lacks_or_exceeds_its_limits(everything: All) -> None:
+    assert {text: why for text in everything.texts if (why := denied(text))} == {}
+    assert list(not_parsed(everything.texts)) == []
+    assert {item.text: why for item in everything.sent if (why := list(beyond_limits(item)))} == {}
+    assert max(len(item.parameters) for item in everything.sent) > MAX_PARAMETERS - 10
+
+
+def test_no_index_is_lost_to_a_conversion(everything: All) -> None:
+    """What is sought by an index must be compared as it is stored (VARCHAR or NVARCHAR)."""
+    assert [why for statement in everything.statements for why in unlike_in_type(statement)] == []
+    for item in everything.of_index:
+        texts = [kind for kind in item.types if kind in {SQL_VARCHAR, SQL_WVARCHAR}]
+        assert len(texts) >= sum(isinstance(value, str) for value in item.parameters), item.text
+
+
+def test_rows_that_are_read_to_be_changed_are_locked(everything: All) -> None:
+    locked = {text.split("WHERE")[0].split("FROM ")[1] for text in everything.texts if _locks(text)}
+    assert {reading.split(" WITH (")[0] for reading in locked} == {
+        *("study", "series", "partition", "state_row", "operation", "[change]"),
+    }
+    keys = "study WITH (UPDLOCK, HOLDLOCK, ROWLOCK, FORCESEEK(ix_study_study_instance_uid(partition"
+    assert any(reading.startswith(keys) for reading in locked)
+
+
+def _locks(text: str) -> bool:
+    return "WITH (" in text and "UPDLOCK" in text
+
+
+def test_studies_are_locked_in_the_order_of_their_uids() -> None:
+    wire = Wire()
+    with wire.engine() as engine, engine.begin() as connection:
+        lock_studies(connection, 1, [f"2.25.{number}" for number in range(2500, 0, -1)])
+    uids = [uid for item in wire.sent for uid in item.parameters[1:]]
+    assert len(wire.sent) == 3
+    assert len(uids) == 2500
+    assert all(one < other for one, other in pairwise(uids))
+    assert all("ORDER BY study.study_instance_uid" in item.text for item in wire.sent)
+
+
+def test_changes_get_their_numbers_in_the_order_of_their_rows() -> None:
+    """Of rows that are selected in an order, IDENTITY is given in that order.
+
+    Microsoft: INSERT (Transact-SQL), on INSERT with SELECT and ORDER BY.
+    """
+    several = [(ChangeAction.CREATE, path(instance=number)) for number in range(1000)]
+    wire = Wire()
+    with wire.engine() as engine, engine.begin() as connection:
+        numbers = changes.add_changes(connection, 1, several)
+    assert len(numbers) == len(several)
+    sent = [item for item in wire.sent if item.text.startswith("INSERT INTO change ")]
+    assert all(item.text.endswith("sen_counter) ORDER BY sen_counter") for item in sent)
+    uids = [uid for item in sent for uid in item.parameters[3::5]]
+    assert uids == [at.instance for _, at in several]
+
+
+def test_a_deletion_locks_its_study_before_it_reads() -> None:
+    wire = Wire()
+    with wire.engine() as engine, engine.begin() as connection:
+        assert delete_at(connection, 1, ResourcePath(path().study), LATER) == []
+    first, second = wire.sent
+    assert _locks(first.text)
+    assert first.parameters == (1, path().study)
+    assert second.text.startswith("SELECT TOP 500 ")

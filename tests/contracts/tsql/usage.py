@@ -1,0 +1,191 @@
+"""All that the index is asked to do, done once."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.search import statements_for, taken_apart
+from shared.adapters.sql_operation_table import SqlOperationTable
+from shared.adapters.sql_state_table import SqlStateTable
+from shared.dicom.resource import Level, ResourcePath
+from shared.dicom.searchable import SEARCH_ATTRIBUTES, Kind
+from shared.dicomweb.query import SearchQuery, parse_query
+from shared.ports import (
+    NewInstance,
+    Operation,
+    OperationStatus,
+    OperationType,
+    Partition,
+)
+from tests.contracts.index_data import new_instance, path, study_uid
+from tests.contracts.tsql.statements import Issued
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(days=400)
+MANY = 600
+"""Instances of one commit, more than are looked up at once; each in a study of its own."""
+
+_TEXTS = {
+    Kind.DATE: ["20260101", "20260101-20260131", "-20260131", "20260101-"],
+    Kind.TIME: ["101500", "10-11", "-11"],
+    Kind.TEXT: ["abc", "abc*", "*abc*", "a?c"],
+    Kind.PERSON_NAME: ["doe^john", "doe*", "*john*"],
+    Kind.UID: ["2.25.1", "2.25.1,2.25.2"],
+    Kind.INTEGER: ["1"],
+}
+_PAIRS = [
+    [],
+    [("offset", "10"), ("limit", "100")],
+    [("StudyDescription", "ab *"), ("StudyID", "a[b]%_!*c")],
+    [("StudyDate", "20260101-20260131"), ("StudyTime", "10-09")],
+    [("ModalitiesInStudy", "CT\\MR"), ("multiplevaluematching", "true")],
+    [("ModalitiesInStudy", "CT"), ("PatientID", "1")],
+    [("ModalitiesInStudy", '""'), ("emptyvaluematching", "true")],
+    [("PatientName", '""'), ("emptyvaluematching", "true")],
+    [("PatientID", "1,2"), ("multiplevaluematching", "true")],
+    [("PatientName", "jo do"), ("fuzzymatching", "true")],
+    [("PatientName", "*a*"), ("StudyDescription", "*b*")],
+]
+_PAIRS_BELOW_STUDIES = [
+    [("Modality", "CT"), ("PatientID", "1"), ("StudyDate", "20260101")],
+    [
+        ("RequestAttributesSequence.RequestedProcedureID", "1"),
+        ("RequestAttributesSequence.ScheduledProcedureStepID", "2"),
+    ],
+]
+
+
+def queries() -> Iterator[SearchQuery]:
+    """Searches by each attribute in each way, by several at once, and below studies and series."""
+    for attribute, level in product(SEARCH_ATTRIBUTES, Level):
+        if level >= attribute.level:
+            for text in _TEXTS[attribute.kind]:
+                yield parse_query([(attribute.keyword, text)], level, version=2)
+    for level in Level:
+        below = [] if level is Level.STUDY else _PAIRS_BELOW_STUDIES
+        for pairs in _PAIRS + below:
+            yield parse_query(pairs, level, version=2)
+    for level in (Level.SERIES, Level.INSTANCE):
+        for pairs in ([], [("Modality", "CT")], [("PatientID", "1")]):
+            yield parse_query(pairs, level, version=2, study=path().study)
+    at = path()
+    yield parse_query([], Level.INSTANCE, version=2, study=at.study, series=at.series)
+
+
+def search_statements() -> Iterator[Issued]:
+    """The statements of all shapes of those searches, also those that only many results need."""
+    for query in queries():
+        shape, values = taken_apart(query)
+        statements = statements_for(shape)
+        # The keys alone are the same as in the page.
+        of_shape = [
+            statements.page,
+            statements.count,
+            *([] if shape.criteria else [statements.keys]),
+        ]
+        for statement in of_shape:
+            yield Issued(statement, [{"partition_key": 1, **values}])
+
+
+async def use(index: SqlIndex) -> None:
+    """Do all of it on an index without instances."""
+    partition = await index.create_partition("elsewhere")
+    await index.list_partitions()
+    await _store(index, partition)
+    for query in queries():
+        await index.search(partition, replace(query, limit=1))
+    for level in Level:
+        await index.matches(level, [1, 2])
+    await _read(index, partition)
+    await _follow(index)
+    await _remove(index, partition)
+    await _keep_state(SqlStateTable(index))
+    await _operate(SqlOperationTable(index))
+    await index.check()
+
+
+def _instances() -> list[NewInstance]:
+    of_items = {"RequestAttributesSequence": [{"RequestedProcedureID": "1"}] * 2}
+    return [
+        new_instance(path(1, 1, 1), series={"Modality": "CT", **of_items}),
+        new_instance(path(1, 1, 2), series={"Modality": "CT", **of_items}),
+        new_instance(path(1, 2, 1), series={"Modality": "MR"}),
+        new_instance(path(2, 1, 1), study={"PatientName": "Roe^Jane"}),
+    ]
+
+
+async def _store(index: SqlIndex, partition: Partition) -> None:
+    await index.commit(partition, [new_instance(path(100 + n)) for n in range(MANY)])
+    await index.commit(partition, _instances())
+    await index.commit(partition, _instances())
+    renamed = new_instance(
+        path(1, 1, 3),
+        study={"PatientName": "Poe^Jim"},
+        series={"Modality": "US", "RequestAttributesSequence": {"RequestedProcedureID": "2"}},
+    )
+    await index.commit(partition, [renamed])
+    again = new_instance(path(1, 1, 3), content=b"other")
+    await index.commit(partition, [again, replace(again)], replaced_until=LATER)
+
+
+async def _read(index: SqlIndex, partition: Partition) -> None:
+    for at in _levels():
+        assert [item async for item in index.instances(partition, at)]
+        assert await index.version(partition, at)
+    await index.find_instance(partition, path())
+    for at in _levels()[:2]:
+        [state, *_] = await index.series(partition, at)
+        await index.series_members(state, 0)
+        await index.series_member_uids(state, 10**6)
+    assert await index.record_series_document(state, 10**6, 2, LATER)
+    assert await index.record_series_document(state, 10**6 + 1, 2, LATER)
+
+
+async def _follow(index: SqlIndex) -> None:
+    assert await index.changes(0, 10)
+    await index.changes_in_window(NOW, LATER, 0, 10)
+    assert await index.latest_change()
+
+
+async def _remove(index: SqlIndex, partition: Partition) -> None:
+    for at in (path(1, 1, 3), path(1, 1, 1), path(1, 2, None), ResourcePath(study_uid(1))):
+        assert await index.delete(partition, at, LATER)
+        assert await index.has_deletion(partition, at)
+    await index.add_deleted_blobs(["series-metadata/1/2.json.gz"], LATER)
+    due = await index.due_blobs(LATER + timedelta(1), 1000)
+    await index.forget_blobs([blobs.key for blobs in due])
+    await index.known_blob_ids(["0" * 32, "1" * 32])
+
+
+async def _keep_state(table: SqlStateTable) -> None:
+    version = await table.put("a", "b", "c", {"d": 1})
+    await table.put("a", "b", "c", {"d": 2}, if_version=version)
+    assert await table.get("a", "b", "c")
+    assert [row async for row in table.list("a", "b")]
+    await table.delete("a", "b", "c")
+
+
+async def _operate(table: SqlOperationTable) -> None:
+    new = Operation(
+        id="0" * 32,
+        type=OperationType.REINDEX,
+        status=OperationStatus.NOT_STARTED,
+        created=NOW,
+        last_updated=NOW,
+        percent_complete=None,
+        input={},
+        results=None,
+    )
+    await table.add(new, alone=True)
+    assert await table.find(new.id)
+    assert await table.list(10, 0)
+    assert await table.unfinished()
+    done = OperationStatus.SUCCEEDED
+    assert await table.update(new.id, NOW, status=done, percent_complete=100, results={"a": 1})
+    assert await table.remove_final(LATER) == [new.id]
+
+
+def _levels() -> list[ResourcePath]:
+    return [ResourcePath(study_uid(1)), path(1, 1, None), path(1, 1, 1)]
