@@ -11,6 +11,7 @@ from functions import (
     change_feed,
     delete,
     health,
+    ingest,
     logs,
     metadata,
     operations,
@@ -21,6 +22,7 @@ from functions import (
     store,
     timers,
 )
+from shared import wiring
 from shared.settings import demands_function_keys
 
 logs.keep_private()
@@ -46,3 +48,4 @@ for module in (
     timers,
 ):
     app.register_functions(module.blueprint)
+app.register_functions(ingest.blueprint(wiring.inbox_source().value))

@@ -18,6 +18,7 @@ import azure_functions_runtime as runtime
 from azure_functions_runtime import http_v2
 
 from localhost import protos
+from localhost.blobs import FOLDER_CONNECTION
 from localhost.messages import Function, Outcome
 from localhost.protos import ParameterBinding, RpcHttp, TypedData
 
@@ -45,6 +46,7 @@ class App:
             AppError: It cannot be imported, or the library refuses one of its functions.
         """
         runtime.start_threadpool_executor()
+        os.environ[FOLDER_CONNECTION] = "UseDevelopmentStorage=true"
         sys.path.insert(0, str(folder))
         os.chdir(folder)
         # It logs every step of every invocation.

@@ -1,9 +1,15 @@
 """The two storages whose blobs are polled: a folder, and a storage account."""
 
 import asyncio
+import errno
+import fcntl
 import hashlib
 import json
+import os
+import re
+import signal
 import sqlite3
+import stat
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -13,17 +19,22 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 from azure.storage.queue.aio import QueueClient
 
-from localhost.blobs import Blob
+from localhost.blobs import FOLDER_CONNECTION, Blob
 from localhost.protos import ModelBindingData, TypedData
 
 _STILL_SECONDS = 1.0
+_UNFINISHED = re.compile(r"\A\.|\.tmp\Z|\.part\Z|#\d+\Z")
+"""Names under which careful programs write, the app's own among them, until a file is whole."""
 _LARGEST_CONTENT_BYTES = 1_048_576
 _HOST_CONTAINER = "azure-webjobs-hosts"
 _POISON_QUEUE = "webjobs-blobtrigger-poison"
 
 
 class FolderSource:
-    """Containers as folders; a file counts once it has not changed for a second."""
+    """Containers as folders; a file counts once nobody has written to it for a second.
+
+    Links are not followed, and names that are not UTF-8 cannot be told to a function.
+    """
 
     def __init__(self, folder: Path, notes: Path) -> None:
         notes.mkdir(parents=True, exist_ok=True)
@@ -31,9 +42,15 @@ class FolderSource:
         self._notes = notes
         self._receipts = sqlite3.connect(notes / "blob_receipts.sqlite", autocommit=True)
         self._receipts.execute("PRAGMA journal_mode = WAL")
+        # A receipt that a power cut takes along lets a file be handed over once more.
+        self._receipts.execute("PRAGMA synchronous = NORMAL")
         self._receipts.execute(
             "CREATE TABLE IF NOT EXISTS receipt (id TEXT PRIMARY KEY) WITHOUT ROWID"
         )
+
+    def close(self) -> None:
+        """Close the database of receipts."""
+        self._receipts.close()
 
     async def blobs(self, container: str) -> AsyncIterator[Blob]:
         """See Source."""
@@ -44,16 +61,17 @@ class FolderSource:
         found = []
         newest = time.time() - _STILL_SECONDS
         for file in root.rglob("*") if root.is_dir() else ():
-            if file.name.startswith(".") or file.suffix in (".tmp", ".part") or "#" in file.name:
+            if _UNFINISHED.search(file.name):
                 continue
-            try:
-                status = file.stat()
-            except FileNotFoundError:
-                continue
-            if file.is_file() and status.st_mtime <= newest:
-                version = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
-                name = file.relative_to(root).as_posix()
-                found.append(Blob(name, version, status.st_size, file.as_uri()))
+            with suppress(OSError, UnicodeEncodeError):
+                status = file.lstat()
+                if not stat.S_ISREG(status.st_mode) or status.st_mtime > newest:
+                    continue
+                if not _is_written_to(file):
+                    version = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+                    name = file.relative_to(root).as_posix()
+                    name.encode()
+                    found.append(Blob(name, version, status.st_size, file.as_uri()))
         return found
 
     async def is_handled(self, function: str, container: str, blob: Blob) -> bool:
@@ -65,6 +83,8 @@ class FolderSource:
 
     async def set_handled(self, function: str, container: str, blob: Blob) -> None:
         """See Source."""
+        if not (self._folder / container / blob.name).exists():
+            return  # It will not be found again.
         self._receipts.execute(
             "INSERT OR IGNORE INTO receipt VALUES (?)", (_receipt(function, container, blob),)
         )
@@ -76,10 +96,30 @@ class FolderSource:
 
     async def data(self, container: str, blob: Blob, *, is_sdk_type: bool) -> TypedData:
         """See Source; the content only of a small file: a larger one is read by its name."""
-        if is_sdk_type or blob.length > _LARGEST_CONTENT_BYTES:
+        if is_sdk_type:
+            return _model_binding_data(FOLDER_CONNECTION, container, blob)
+        if blob.length > _LARGEST_CONTENT_BYTES:
             return TypedData(bytes=b"")
         file = self._folder / container / blob.name
         return TypedData(bytes=await asyncio.to_thread(file.read_bytes))
+
+
+def _is_written_to(file: Path) -> bool:
+    """Whether a program has a file open to write to it, where Linux tells (fcntl(2), leases)."""
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        # Who opens it to write at this very moment would otherwise end this process by a signal.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        # Of files of others, and on some file systems, it is not told.
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class AccountSource:

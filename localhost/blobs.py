@@ -7,6 +7,9 @@ from typing import Protocol
 
 from localhost.protos import TypedData
 
+FOLDER_CONNECTION = "LOCALHOST_FOLDER"
+"""The setting that clients of files in a folder are made from; they know the name, no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Blob:

@@ -289,12 +289,7 @@ def _inbox(settings: Settings) -> tuple[Inbox, UploadAddresses | None]:
     from shared.adapters.azure_inbox import AzureInbox  # noqa: PLC0415
     from shared.adapters.azure_uploads import AzureUploads  # noqa: PLC0415
 
-    account = StorageAccount(
-        settings.data_storage,
-        settings.data_storage_blob_uri,
-        settings.data_storage_table_uri,
-        settings.azure_client_id,
-    )
+    account = _account(settings)
     return AzureInbox(account, INBOX, INBOX_FAILED), AzureUploads(account, INBOX)
 
 

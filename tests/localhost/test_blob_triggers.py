@@ -1,5 +1,8 @@
+import asyncio
 import json
+import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient
 
 from localhost.azurite import azurite
+from localhost.blob_sources import FolderSource
 from tests.e2e.server import Server
 from tests.localhost.sample import eventually, fired, notes, sample
 
@@ -22,9 +26,9 @@ class Folder:
         self.data = data
         self.settings: dict[str, str] = {}
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, content: bytes, container: str = "inbox") -> None:
         """Write as a careful program does: the file appears whole."""
-        file = self.data / "inbox" / name
+        file = self.data / container / name
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(file.name + ".part")
         partial.write_bytes(content)
@@ -43,11 +47,12 @@ class Account:
         self.data = data
         self.settings = {"InboxStorage": connection}
         self._service = BlobServiceClient.from_connection_string(connection)
-        self._inbox = self._service.create_container("inbox")
+        for container in ("inbox", "clients"):
+            self._service.create_container(container)
         self._queue = QueueClient.from_connection_string(connection, "webjobs-blobtrigger-poison")
 
-    def put(self, name: str, content: bytes) -> None:
-        self._inbox.upload_blob(name, content, overwrite=True)
+    def put(self, name: str, content: bytes, container: str = "inbox") -> None:
+        self._service.get_blob_client(container, name).upload_blob(content, overwrite=True)
 
     def poison(self) -> list[str]:
         try:
@@ -56,7 +61,6 @@ class Account:
             return []  # The first word makes the queue.
 
     def close(self) -> None:
-        self._inbox.close()
         self._service.close()
         self._queue.close()
 
@@ -108,6 +112,14 @@ def test_a_large_file_is_given_by_its_name_and_length_alone(
     assert found == {"name": "inbox/large", "length": 1_048_577, "read": read}
 
 
+def test_a_function_that_asks_for_a_client_is_told_the_name(
+    storage: Storage, server: Server
+) -> None:
+    storage.put("a folder/100% ü#1.bin", b"content", "clients")
+    found = eventually(lambda: notes(server, "client"))
+    assert found == ["clients/a folder/100% ü#1.bin"]
+
+
 def test_a_blob_that_is_written_over_fires_again(storage: Storage, server: Server) -> None:
     storage.put("over", b"first")
     eventually(lambda: fired(server, "over"))
@@ -146,6 +158,46 @@ def test_many_blobs_fire_once_each(storage: Storage, server: Server) -> None:
     eventually(lambda: all(fired(server, name) for name in names))
     _once_more(storage, server, "after many")
     assert [len(fired(server, name)) for name in names] == [1] * len(names)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[FolderSource]:
+    with closing(FolderSource(tmp_path, tmp_path / "notes")) as opened:
+        yield opened
+
+
+def test_a_file_that_is_open_to_be_written_to_is_waited_for(
+    source: FolderSource, tmp_path: Path
+) -> None:
+    (tmp_path / "inbox").mkdir()
+    with (tmp_path / "inbox" / "file").open("wb") as file:
+        file.write(b"begin")
+        file.flush()
+        os.utime(file.fileno(), (1, 1))
+        assert _names(source) == []
+    os.utime(tmp_path / "inbox" / "file", (1, 1))
+    assert _names(source) == ["file"]
+    (tmp_path / "inbox" / "file").write_bytes(b"just now")
+    assert _names(source) == []
+
+
+def test_links_and_names_that_cannot_be_told_are_left(source: FolderSource, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    (inbox / "below").mkdir(parents=True)
+    (inbox / "loop").symlink_to(inbox)
+    (inbox / "out").symlink_to("/etc")
+    (inbox / "link").symlink_to("/etc/passwd")
+    for name in ("file", "a#b", "a#1", ".hidden", "half.part", "below/M\udcfcller"):
+        (inbox / name).write_bytes(b"content")
+        os.utime(inbox / name, (1, 1))
+    assert _names(source) == ["a#b", "file"]
+
+
+def _names(source: FolderSource) -> list[str]:
+    async def names() -> list[str]:
+        return sorted([blob.name async for blob in source.blobs("inbox")])
+
+    return asyncio.run(names())
 
 
 # The last, as it stops the server of the others.

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import azure.durable_functions as df
 import azure.functions as func
+from azurefunctions.extensions.bindings.blob import BlobClient
 from azurefunctions.extensions.http.fastapi import (
     JSONResponse,
     Request,
@@ -128,6 +129,12 @@ async def on_file(blob: func.InputStream) -> None:
         raise ValueError("cannot be read")
     if content == b"fail twice" and (DATA / "blob.log").read_text().count(str(blob.name)) < 3:
         raise ValueError("not yet")
+
+
+@app.blob_trigger(arg_name="client", path="clients/{name}", connection="InboxStorage")
+async def on_client(client: BlobClient) -> None:
+    with client:
+        note("client", f"{client.container_name}/{client.blob_name}")
 
 
 durable = df.Blueprint()

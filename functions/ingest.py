@@ -1,0 +1,42 @@
+"""Ingestion of files that arrive in the inbox, and what the clock does for it."""
+
+from datetime import UTC, datetime, timedelta
+
+import azure.functions as func
+from azurefunctions.extensions.bindings.blob import BlobClient
+
+from shared import wiring
+
+_RESULTS_KEPT = timedelta(days=7)
+
+
+def blueprint(source: str) -> func.Blueprint:
+    """The functions, with a trigger that learns of new files by `source`, one of BlobSource."""
+    built = func.Blueprint()
+
+    # As a client, not as bytes: of a file of any size only the name travels.
+    @built.function_name("ingest")
+    @built.blob_trigger(
+        arg_name="file",
+        path=f"{wiring.INBOX}/{{name}}",
+        connection="DATA_STORAGE",
+        source=func.BlobSource(source),
+    )
+    async def ingest(file: BlobClient) -> None:
+        """Take a new file into the archive; what is raised lets the host try again."""
+        with file:
+            await wiring.services().ingestion.ingest(file.blob_name)
+
+    @built.function_name("timer_ingest_overlooked")
+    @built.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")
+    async def ingest_overlooked(timer: func.TimerRequest) -> None:  # noqa: ARG001
+        """Take in the files whose event was lost, or that were given up in an outage."""
+        await wiring.services().ingestion.ingest_overlooked(datetime.now(UTC))
+
+    @built.function_name("timer_forget_ingest_results")
+    @built.timer_trigger(arg_name="timer", schedule="0 41 3 * * *")
+    async def forget_results(timer: func.TimerRequest) -> None:  # noqa: ARG001
+        """Forget what became of files a week ago."""
+        await wiring.services().ingest_results.forget(datetime.now(UTC) - _RESULTS_KEPT)
+
+    return built
