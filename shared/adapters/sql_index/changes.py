@@ -54,7 +54,8 @@ _NUMBER = (
 
 # On SQL Server others write meanwhile. Rows whose transactions have not ended are locked, and
 # passed over; the rest are locked and numbered in one pass, by the small index on them, and few
-# enough at a time for the locks to stay on rows.
+# enough at a time for the locks to stay on rows. The time is the server's: those who number run on
+# many machines, and a window in time is final only by one clock.
 _ROWS_AT_ONCE = 1000
 _NUMBER_UNLOCKED = text(
     """
@@ -65,9 +66,12 @@ _NUMBER_UNLOCKED = text(
         WHERE [sequence] IS NULL
         ORDER BY [change_id]
     )
-    UPDATE unnumbered SET [sequence] = :last_sequence + [ordinal], [timestamp] = :now
+    UPDATE unnumbered SET [sequence] = :last_sequence + [ordinal], [timestamp] = (
+        SELECT MAX([moment]) FROM (VALUES (SYSUTCDATETIME()), (:latest)) AS [clock] ([moment])
+    )
     """
-).bindparams(bindparam("now", type_=change.c.timestamp.type))
+).bindparams(bindparam("latest", type_=change.c.timestamp.type))
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 _TURN = "number changes"
 _TURN_MS = 5000
 
@@ -187,27 +191,26 @@ def number_changes(connection: Connection) -> int:
     if connection.dialect.name == "mssql":
         take_lock(connection, _TURN, owner="Transaction", milliseconds=_TURN_MS)
         return _number_unlocked(connection)
-    return connection.execute(_NUMBER, _next_numbers(connection)).rowcount
+    last_sequence, latest = _last(connection)
+    numbers = {"last_sequence": last_sequence, "now": max(datetime.now(UTC), latest)}
+    return connection.execute(_NUMBER, numbers).rowcount
 
 
 def _number_unlocked(connection: Connection) -> int:
     numbered = 0
     while True:
-        numbers = {"most": _ROWS_AT_ONCE, **_next_numbers(connection)}
+        last_sequence, latest = _last(connection)
+        numbers = {"most": _ROWS_AT_ONCE, "last_sequence": last_sequence, "latest": latest}
         count = connection.execute(_NUMBER_UNLOCKED, numbers).rowcount
         numbered += count
         if count < _ROWS_AT_ONCE:
             return numbered
 
 
-def _next_numbers(connection: Connection) -> dict[str, Any]:
+def _last(connection: Connection) -> tuple[int, datetime]:
+    """The highest sequence and timestamp; a clock that is set back must not turn the feed back."""
     last = connection.execute(_LAST).first()
-    now = datetime.now(UTC)
-    return {
-        "last_sequence": 0 if last is None else last.sequence,
-        # A clock that is set back must not turn the feed back.
-        "now": now if last is None else max(now, last.timestamp),
-    }
+    return (0, _FIRST_MOMENT) if last is None else (last.sequence, last.timestamp)
 
 
 def changes_after(connection: Connection, after: int, limit: int) -> list[Change]:
