@@ -247,7 +247,7 @@ def _trigger(
         )
         response = None
         try:
-            with seen.current():
+            with seen:
                 response = await _answered(native, answer, action, engine)
         finally:
             if not isinstance(response, _Stream):
@@ -472,7 +472,7 @@ class _Stream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             # On Azure it is sent by another task than the one that made it.
-            with self._seen.current():
+            with self._seen:
                 await super().__call__(scope, receive, send)
         finally:
             self._seen.finish(self.status_code)

@@ -9,10 +9,11 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Self
 
 import orjson
 
@@ -64,28 +65,30 @@ class Observation:
     error: str | None = None
     received: int = 0
     sent: int = 0
+    _before: "Token[Observation]" = field(init=False)
+    _traced: AbstractContextManager[None] | None = field(init=False, default=None)
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Let what happens meanwhile be told of this."""
-        token = _CURRENT.set(self)
-        try:
-            if self.trace is None:
-                yield
-            else:
-                with self.trace.current():
-                    yield
-        except BaseException as error:
-            self.error = type(error).__name__
-            raise
-        finally:
-            _CURRENT.reset(token)
+    def __enter__(self) -> Self:
+        """Let what happens from now on be told of this."""
+        self._before = _CURRENT.set(self)
+        if self.trace is not None:
+            self._traced = self.trace.current()
+            self._traced.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Go back to what was observed before, and note what kind of exception ends it."""
+        if kind is not None:
+            self.error = kind.__name__
+        if self._traced is not None:
+            self._traced.__exit__(None, None, None)
+        _CURRENT.reset(self._before)
 
     def finish(self, status: int) -> None:
         """Tell it, once."""
         seconds = time.perf_counter() - self.started
         if self.action is not DataAction.ANONYMOUS:
-            _audit.info("%s", self._record(status, seconds))
+            _write(self._record(status, seconds))
         if self.trace is None:
             return
         key: dict[str, Fact] = {"dicom.transaction": self.name, "http.response.status_code": status}
@@ -101,24 +104,28 @@ class Observation:
             facts["dicom.version"] = self.version
         self.trace.end(facts, self.error or (str(status) if status >= _SERVER_ERROR else None))
 
-    def _record(self, status: int, seconds: float) -> str:
+    def _record(self, status: int, seconds: float) -> dict[str, object]:
         record: dict[str, object] = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.now(UTC),
             "requestId": self.request_id,
             "caller": self.caller.object_id or "anonymous",
-            "client": self.caller.client_id or None,
             "action": self.action.value,
             "transaction": self.name,
-            "partition": self.partition,
-            **self.identifiers,
-            "studies": self.studies or None,
             "status": status,
-            "error": self.error,
             "milliseconds": round(seconds * 1000, 1),
             "received": self.received,
             "sent": self.sent,
+            **self.identifiers,
         }
-        return orjson.dumps({k: v for k, v in record.items() if v is not None}).decode()
+        if self.caller.client_id:
+            record["client"] = self.caller.client_id
+        if self.partition is not None:
+            record["partition"] = self.partition
+        if self.studies:
+            record["studies"] = self.studies
+        if self.error is not None:
+            record["error"] = self.error
+        return record
 
 
 _SERVER_ERROR = 500
@@ -144,7 +151,7 @@ def observe_request(  # noqa: PLR0913 - all of it is known at the same place
         trace=trace,
         request_id=_request_id(traceparent) if trace is None else trace.id,
         started=time.perf_counter(),
-        identifiers={k: v for k, v in path.items() if k in _PATH and _IDENTIFIER.match(v)},
+        identifiers={k: path[k] for k in _PATH & path.keys() if _IDENTIFIER.match(path[k])},
     )
 
 
@@ -200,19 +207,26 @@ def observed_run(telemetry: Telemetry, name: str) -> Iterator[Run]:
         raise RunFailedError(error) from None
     finally:
         if error is not None or any(run.done.values()):
-            _audit.info("%s", _run_record(name, run, error, time.perf_counter() - started))
+            _write(_run_record(name, run, error, time.perf_counter() - started))
         if trace is not None:
             trace.end({"dicom.transaction": name}, error)
 
 
-def _run_record(name: str, run: Run, error: str | None, seconds: float) -> str:
-    record = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+def _run_record(name: str, run: Run, error: str | None, seconds: float) -> dict[str, object]:
+    record: dict[str, object] = {
+        "time": datetime.now(UTC),
         "transaction": name,
         **run.done,
         "milliseconds": round(seconds * 1000, 1),
     }
-    return orjson.dumps(record if error is None else {**record, "error": error}).decode()
+    return record if error is None else {**record, "error": error}
+
+
+def _write(record: Mapping[str, object]) -> None:
+    if _audit.isEnabledFor(logging.INFO):
+        line = orjson.dumps(record).decode()
+        # As Logger.info does, but for the search of the line of code that calls it.
+        _audit.handle(logging.LogRecord(_audit.name, logging.INFO, "", 0, line, None, None))
 
 
 def _request_id(traceparent: str | None) -> str:
