@@ -15,12 +15,12 @@ param environmentName string
 @description('Required. Region of all resources; Flex Consumption must be offered there.')
 param location string
 
+// These two may be null only so that azd does not ask for them before its hook has found them out.
 @description('Required. Who administers the database: the principal that deploys, or better a group that it belongs to.')
-param sqlAdministrator administratorType
+param sqlAdministrator administratorType?
 
 @description('Required. Audiences of the API\'s app registration, separated by commas.')
-@minLength(1)
-param entraAudience string
+param entraAudience string?
 
 @description('Optional. Name of the resource group.')
 param resourceGroupName string = 'rg-${environmentName}'
@@ -178,7 +178,7 @@ module sql 'modules/sql.bicep' = {
     databaseName: 'dicom'
     location: location
     tags: allTags
-    administrator: sqlAdministrator
+    administrator: sqlAdministrator!
     sku: sqlSku
     autoPauseMinutes: sqlAutoPauseMinutes
     backupRedundancy: sqlBackupRedundancy
@@ -270,7 +270,7 @@ module settings 'modules/app_settings.bicep' = {
     sqlPoolSize: sqlPoolSize
     keyVaultUri: keyVault.outputs.uri
     entraTenantId: entraTenantId
-    entraAudience: entraAudience
+    entraAudience: entraAudience!
     applicationInsightsConnectionString: monitoring.outputs.connectionString
     requestBodyLimitBytes: requestBodyLimitBytes
   }
