@@ -8,7 +8,7 @@ from shared.errors import NotAuthenticatedError, NotPermittedError
 from shared.ports import Tokens
 
 _MAX_TOKEN_LENGTH = 16_384
-_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *\Z", re.IGNORECASE)
+_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*) *\Z")
 _SCHEME = re.compile(r"bearer(\s|\Z)", re.IGNORECASE)
 
 
