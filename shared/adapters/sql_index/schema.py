@@ -80,7 +80,8 @@ def _folded(length: int = MAX_TEXT) -> Unicode:
 
     SQLite compares code points, SQL Server the units of UTF-16: characters beyond the first 65536
     come before U+E000 there, and each is two to `_` in LIKE. SQL Server also takes no notice of
-    blanks at the end, except in LIKE; folded values have none, unless they were cut there.
+    blanks at the end, except in LIKE, so what goes on in a control character comes before what
+    ends; folded values end in no blanks, unless they were cut there.
     """
     return Unicode(length).with_variant(Unicode(length, _BINARY), "mssql")
 
