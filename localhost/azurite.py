@@ -21,10 +21,11 @@ _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOt
 _LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at (https?://[\d.:]+)")
 _STOP_SECONDS = 20
 _RUN = """
-process.stdin.on("end", () => process.kill(process.pid, "SIGTERM")).resume();
+process.stdout.on("error", () => {});
+process.stdin.on("end", () => process.kill(process.pid, "SIGTERM")).resume().unref();
 require(process.argv[1]);
 """
-"""It saves what it holds and ends when its standard input does, so also when we are killed."""
+"""It saves its data and ends when its standard input does, so also when we are killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def azurite(
 
 
 def _stop(process: "subprocess.Popen[str]", *, has_data: bool) -> None:
-    """Let it save its data, for which it waits until its clients have gone."""
+    """Let it save its data, if there are any."""
     if has_data:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
