@@ -21,6 +21,7 @@ from functions import (
     search,
     store,
     timers,
+    uploads,
 )
 from shared import wiring
 from shared.settings import demands_function_keys
@@ -46,6 +47,7 @@ for module in (
     search,
     store,
     timers,
+    uploads,
 ):
     app.register_functions(module.blueprint)
 app.register_functions(ingest.blueprint(wiring.inbox_source().value))

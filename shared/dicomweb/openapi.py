@@ -23,6 +23,7 @@ _VARIABLES: Mapping[str, Mapping[str, object]] = {
     "instance": _UID,
     "frames": {"type": "string", "pattern": r"^[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*$"},
     "partition": {"type": "string", "pattern": r"^[A-Za-z0-9._-]{1,64}$"},
+    "upload": {"type": "string", "pattern": r"^[0-9a-f]{32}$"},
 }
 
 

@@ -292,6 +292,17 @@ TRANSACTIONS: Mapping[str, Transaction] = {
     "delete_study": _delete("a study"),
     "delete_series": _delete("a series"),
     "delete_instance": _delete("an instance"),
+    "issue_upload": Transaction(
+        summary="Let one new file be uploaded to the storage account",
+        gives={HTTPStatus.CREATED: (JSON,)},
+        errors=(HTTPStatus.NOT_IMPLEMENTED,),
+        since_version=2,
+    ),
+    "retrieve_upload": Transaction(
+        summary="Tell what became of an uploaded file",
+        gives={HTTPStatus.OK: (JSON,)},
+        since_version=2,
+    ),
     "list_changes": Transaction(
         summary="List changes of all partitions",
         parameters=_CHANGES,

@@ -3,6 +3,7 @@
 The body of a request is bounded where the app runs; a write to the storage account is not.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,8 @@ from shared.dicom.blob_names import new_blob_id
 from shared.errors import NotFoundError, NotSupportedError
 from shared.ports import Partition, UploadAddress, UploadAddresses
 from shared.services.ingest_results import IngestResult, IngestResults, IngestStatus, result_id
+
+_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Uploads:
             NotFoundError: None of this partition is known under this id.
         """
         found = None
-        if upload_id:
+        if _ID.match(upload_id):
             found, _ = await self._results.find(upload_id)
         if found is None or found.partition_name != partition.name:
             raise NotFoundError("There is no such upload.")

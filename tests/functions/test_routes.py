@@ -15,7 +15,7 @@ from tests.issuer import running_issuer
 
 CONFORMANCE = Path(__file__).parents[2] / "docs" / "conformance.md"
 VALUES = {"study": "1.2.3", "series": "1.2.3.4", "instance": "1.2.3.4.5", "frames": "1,2"}
-VALUES["operation"] = "1" * 32
+VALUES["operation"] = VALUES["upload"] = "1" * 32
 PARTITIONS = ("p", "studies", "Microsoft.Default")
 
 
