@@ -154,16 +154,12 @@ def transaction(  # noqa: PLR0913
     since_version = TRANSACTIONS[name].since_version
 
     def register(handler: Handler) -> Handler:
-        async def handle(request: Request, services: Services) -> Response:
-            if request.version < since_version:
-                raise errors.NotFoundError("There is no such resource.")
-            return await handler(request, services)
-
         async def answer(
             native: TriggerRequest, services: Services, engine: Orchestrations | None
         ) -> Response:
-            request = await _request(native, services, creates_partition=creates_partition)
-            return await _begun(await handle(replace(request, engine=engine), services))
+            fields = _fields(native, services, since_version)
+            request = await _request(fields, services, creates_partition=creates_partition)
+            return await _begun(await handler(replace(request, engine=engine), services))
 
         forms = {"": "{version}", IN_PARTITION: "{version}/partitions/{partition}"}
         for suffix, root in forms.items():
@@ -208,9 +204,7 @@ def resource(  # noqa: PLR0913
         async def answer(
             native: TriggerRequest, services: Services, engine: Orchestrations | None
         ) -> Response:
-            request = ServiceRequest(**_fields(native, services), engine=engine)
-            if request.version < since_version:
-                raise errors.NotFoundError("There is no such resource.")
+            request = ServiceRequest(**_fields(native, services, since_version), engine=engine)
             return await _begun(await handler(request, services))
 
         served = _route(name, f"{{version}}/{route}", method)
@@ -299,8 +293,9 @@ def _register(
     blueprint.function_name(route.function)(served)
 
 
-async def _request(native: Any, services: Services, *, creates_partition: bool) -> Request:  # noqa: ANN401
-    fields = _fields(native, services)
+async def _request(
+    fields: Mapping[str, Any], services: Services, *, creates_partition: bool
+) -> Request:
     path = dict(fields["path"])
     name = path.pop("partition", None)
     partition = await services.partitions.resolve(name, create=creates_partition)
@@ -310,11 +305,11 @@ async def _request(native: Any, services: Services, *, creates_partition: bool) 
     return Request(**{**fields, "base_url": base_url, "path": path}, partition=partition)
 
 
-def _fields(native: Any, services: Services) -> dict[str, Any]:  # noqa: ANN401
+def _fields(native: Any, services: Services, since_version: int) -> dict[str, Any]:  # noqa: ANN401
     query = _query(native.url.query)
     path: dict[str, str] = dict(native.path_params)
     version_name = path.pop("version")
-    version = current().version = _version(version_name)
+    version = current().version = _version(version_name, since_version)
     url = f"{_origin(native, services.settings.trusted_proxies).root}/{version_name}"
     return {
         "version": version,
@@ -342,11 +337,11 @@ def _query(text: str) -> Sequence[tuple[str, str]]:
     return parse_qsl(text, keep_blank_values=True) if text else ()
 
 
-def _version(name: str) -> int:
+def _version(name: str, since_version: int) -> int:
     version = VERSIONS.get(name.lower())
     if version is None and _VERSION_SEGMENT.match(name):
         raise errors.UnsupportedVersionError("This version of the API is not served.")
-    if version is None:
+    if version is None or version < since_version:
         raise errors.NotFoundError("There is no such resource.")
     return version
 

@@ -13,6 +13,7 @@ from zipfile import ZipFile
 import httpx
 from pydicom.dataset import Dataset
 
+from functions.observation import REQUEST_ID
 from shared.dicomweb.openapi import IN_PARTITION
 from tests.archive import Client, http_functions
 from tests.builders import multipart, part10
@@ -102,9 +103,10 @@ class Answer:
 
 
 def _answer(response: httpx.Response) -> Answer:
-    """An answer without what is new each time: the boundary of parts, the hour of an archive."""
+    """An answer without what is new each time: its number, boundaries, the hour of an archive."""
     content_type, body = response.headers.get("content-type", ""), response.content
     headers = dict(response.headers)
+    body = body.replace(headers.pop(REQUEST_ID.lower()).encode(), b"")
     boundary = content_type.partition("boundary=")[2].strip('"')
     if boundary:
         headers["content-type"] = content_type.replace(boundary, "")
