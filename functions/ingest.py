@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import azure.functions as func
 from azurefunctions.extensions.bindings.blob import BlobClient
 
+from functions.observation import observed_run
 from shared import wiring
 
 _RESULTS_KEPT = timedelta(days=7)
@@ -24,19 +25,29 @@ def blueprint(source: str) -> func.Blueprint:
     )
     async def ingest(file: BlobClient) -> None:
         """Take a new file into the archive; what is raised lets the host try again."""
-        with file:
-            await wiring.services().ingestion.ingest(file.blob_name)
+        services = wiring.services()
+        with file, observed_run(services.telemetry, "ingest") as run:
+            result = await services.ingestion.ingest(file.blob_name)
+            if result is not None:
+                run.did(partition=result.partition_name, status=result.status.value)
+            if result is not None and result.path is not None:
+                path = result.path
+                run.did(study=path.study, series=path.series, instance=path.instance)
 
     @built.function_name("timer_ingest_overlooked")
     @built.timer_trigger(arg_name="timer", schedule="30 */5 * * * *")
     async def ingest_overlooked(timer: func.TimerRequest) -> None:  # noqa: ARG001
         """Take in the files whose event was lost, or that were given up in an outage."""
-        await wiring.services().ingestion.ingest_overlooked(datetime.now(UTC))
+        services = wiring.services()
+        with observed_run(services.telemetry, "timer_ingest_overlooked") as run:
+            run.did(files=await services.ingestion.ingest_overlooked(datetime.now(UTC)))
 
     @built.function_name("timer_forget_ingest_results")
     @built.timer_trigger(arg_name="timer", schedule="0 41 3 * * *")
     async def forget_results(timer: func.TimerRequest) -> None:  # noqa: ARG001
         """Forget what became of files a week ago."""
-        await wiring.services().ingest_results.forget(datetime.now(UTC) - _RESULTS_KEPT)
+        services = wiring.services()
+        with observed_run(services.telemetry, "timer_forget_ingest_results"):
+            await services.ingest_results.forget(datetime.now(UTC) - _RESULTS_KEPT)
 
     return built

@@ -168,21 +168,15 @@ def tell_studies(uids: Iterable[str]) -> None:
     current().studies = tuple(dict.fromkeys(uids))[:_MOST_STUDIES]
 
 
-@dataclass(slots=True)
 class Run:
-    """What a run did: counts by what is counted."""
+    """What a run did, for its audit record; without anything there is none."""
 
-    telemetry: Telemetry
-    done: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.done: dict[str, object] = {}
 
-    def did(self, measure: Measure, count: int) -> None:
-        """Count; a run whose counts are all 0 leaves no audit record."""
-        self.telemetry.measure(measure, count)
-        self.done[measure.value[0]] = count
-
-    def found(self, measure: Measure, level: float) -> None:
-        """Measure, without a word in the audit."""
-        self.telemetry.measure(measure, level)
+    def did(self, **facts: str | int | None) -> None:
+        """Note counts and identifiers; 0 and None are nothing."""
+        self.done.update({name: fact for name, fact in facts.items() if fact})
 
 
 @contextmanager
@@ -192,7 +186,7 @@ def observed_run(telemetry: Telemetry, name: str) -> Iterator[Run]:
     Raises:
         RunFailedError: In place of any exception, for the host to log and to try again.
     """
-    run, started = Run(telemetry), time.perf_counter()
+    run, started = Run(), time.perf_counter()
     trace = telemetry.trace(name)
     error: str | None = None
     try:
@@ -206,7 +200,7 @@ def observed_run(telemetry: Telemetry, name: str) -> Iterator[Run]:
         _log.error("%s failed: %s", name, told(failure))
         raise RunFailedError(error) from None
     finally:
-        if error is not None or any(run.done.values()):
+        if error is not None or run.done:
             _write(_run_record(name, run, error, time.perf_counter() - started))
         if trace is not None:
             trace.end({"dicom.transaction": name}, error)

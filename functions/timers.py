@@ -6,8 +6,10 @@ import azure.durable_functions as df
 import azure.functions as func
 from azure.durable_functions.client import DurableFunctionsClient
 
+from functions.observation import observed_run
 from functions.orchestrations import DurableOrchestrations
 from shared import wiring
+from shared.telemetry import Measure
 
 blueprint = df.Blueprint()
 
@@ -16,7 +18,12 @@ blueprint = df.Blueprint()
 @blueprint.timer_trigger(arg_name="timer", schedule="0 */3 * * * *")
 async def remove_deleted_blobs(timer: func.TimerRequest) -> None:  # noqa: ARG001
     """Remove the blobs of deleted instances whose grace period is over."""
-    await wiring.services().cleanup.remove_due(datetime.now(UTC))
+    services = wiring.services()
+    with observed_run(services.telemetry, "timer_remove_deleted_blobs") as run:
+        removed = await services.cleanup.remove_due(datetime.now(UTC))
+        run.did(blobs=removed)
+        services.telemetry.measure(Measure.BLOBS_REMOVED, removed)
+        services.telemetry.measure(Measure.BLOBS_WAITING, await services.index.waiting_blobs())
 
 
 @blueprint.function_name("timer_watch_operations")
@@ -24,7 +31,9 @@ async def remove_deleted_blobs(timer: func.TimerRequest) -> None:  # noqa: ARG00
 @blueprint.durable_client_input(client_name="client")
 async def watch_operations(timer: func.TimerRequest, client: DurableFunctionsClient) -> None:  # noqa: ARG001
     """Start the operations again that the engine has forgotten."""
-    await wiring.services().operations.watch(DurableOrchestrations(client))
+    services = wiring.services()
+    with observed_run(services.telemetry, "timer_watch_operations") as run:
+        run.did(operations=await services.operations.watch(DurableOrchestrations(client)))
 
 
 @blueprint.function_name("timer_forget_operations")
@@ -32,18 +41,31 @@ async def watch_operations(timer: func.TimerRequest, client: DurableFunctionsCli
 @blueprint.durable_client_input(client_name="client")
 async def forget_operations(timer: func.TimerRequest, client: DurableFunctionsClient) -> None:  # noqa: ARG001
     """Forget the operations that ended long ago."""
-    await wiring.services().operations.forget(DurableOrchestrations(client))
+    services = wiring.services()
+    with observed_run(services.telemetry, "timer_forget_operations") as run:
+        run.did(operations=await services.operations.forget(DurableOrchestrations(client)))
 
 
 @blueprint.function_name("timer_sweep_orphans")
 @blueprint.timer_trigger(arg_name="timer", schedule="0 17 * * * *")
 async def sweep_orphans(timer: func.TimerRequest) -> None:  # noqa: ARG001
     """Remove blobs that no row of the index names."""
-    await wiring.services().cleanup.sweep(datetime.now(UTC))
+    services = wiring.services()
+    with observed_run(services.telemetry, "timer_sweep_orphans") as run:
+        removed = await services.cleanup.sweep(datetime.now(UTC))
+        run.did(blobs=removed)
+        services.telemetry.measure(Measure.ORPHANS_REMOVED, removed)
 
 
 @blueprint.function_name("timer_number_changes")
 @blueprint.timer_trigger(arg_name="timer", schedule="*/30 * * * * *")
 async def number_changes(timer: func.TimerRequest) -> None:  # noqa: ARG001
     """Give committed changes their place in the change feed."""
-    await wiring.services().index.number_changes()
+    services = wiring.services()
+    with observed_run(services.telemetry, "timer_number_changes"):
+        numbered = await services.index.number_changes()
+        newest = await services.index.latest_change()
+        services.telemetry.measure(Measure.CHANGE_FEED_BACKLOG, numbered)
+        services.telemetry.measure(
+            Measure.CHANGE_FEED_SEQUENCE, 0 if newest is None else newest.sequence
+        )

@@ -459,6 +459,9 @@ class Index(Protocol):
     async def due_blobs(self, now: datetime, limit: int) -> Sequence[DeletedBlobs]:
         """Blobs whose time has come, oldest first."""
 
+    async def waiting_blobs(self) -> int:
+        """How many rows wait, whether their time has come or not."""
+
     async def forget_blobs(self, keys: Sequence[int]) -> None:
         """Drop rows whose blobs are removed."""
 

@@ -190,6 +190,7 @@ def build(settings: Settings) -> Services:
                 are_required=settings.data_partitions is PartitionRule.REQUIRED,
             ),
             max_file_bytes=settings.store_max_part_bytes,
+            telemetry=telemetry,
         ),
         ingest_results=results,
         uploads=Uploads(addresses, results, settings.inbox_upload_seconds),

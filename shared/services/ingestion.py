@@ -29,6 +29,7 @@ from shared.ports import DEFAULT_PARTITION_NAME, Inbox, InboxFile, Partition
 from shared.services.ingest_results import IngestResult, IngestResults, IngestStatus, result_id
 from shared.services.partitions import Partitions
 from shared.services.store import Store
+from shared.telemetry import Measure, Telemetry
 
 WAITS_AT_MOST = timedelta(minutes=10)
 """A file that lies in the inbox for longer has been overlooked, or given up in an outage."""
@@ -69,6 +70,7 @@ class Ingestion:
         *,
         folders: PartitionFolders,
         max_file_bytes: int,
+        telemetry: Telemetry,
     ) -> None:
         self._inbox = inbox
         self._store = store
@@ -76,9 +78,12 @@ class Ingestion:
         self._results = results
         self._folders = folders
         self._max_file_bytes = max_file_bytes
+        self._telemetry = telemetry
 
-    async def ingest(self, name: str) -> None:
-        """Take in a file; one that is not there any more was taken in by an earlier call.
+    async def ingest(self, name: str) -> IngestResult | None:
+        """Take in a file, and tell what became of it.
+
+        None stands for one that is not there any more: an earlier call has taken it in.
 
         Raises:
             StoreUnavailableError: Nothing has become of it yet, and it stays where it is.
@@ -86,9 +91,10 @@ class Ingestion:
         try:
             file, chunks = await self._inbox.open(name)
             partition_name, outcome = await self._stored(file, chunks)
-            await self._settle(file, partition_name, outcome)
+            return await self._settle(file, partition_name, outcome)
         except BlobNotFoundError:
             _log.info("inbox: a file was gone or written again before it was taken in")
+            return None
 
     async def ingest_overlooked(self, now: datetime) -> int:
         """Take in what has waited too long, a bounded number of files, and tell how many.
@@ -174,7 +180,9 @@ class Ingestion:
             return await self._partitions.resolve(None, create=True)
         return await self._partitions.resolve(folder, create=True)
 
-    async def _settle(self, file: InboxFile, partition_name: str, outcome: StoreOutcome) -> None:
+    async def _settle(
+        self, file: InboxFile, partition_name: str, outcome: StoreOutcome
+    ) -> IngestResult:
         result = IngestResult(
             id=result_id(file.name),
             partition_name=partition_name,
@@ -188,8 +196,11 @@ class Ingestion:
         await self._tell(result)
         if isinstance(outcome, Failed):
             await self._inbox.set_aside(file, _reason(result))
-        else:
-            await self._inbox.remove(file)
+            return result
+        lag = (result.at - file.changed).total_seconds()
+        self._telemetry.measure(Measure.INGEST_LAG, max(0.0, lag))
+        await self._inbox.remove(file)
+        return result
 
     async def _tell(self, result: IngestResult) -> None:
         """Note a result, but not that a file is a duplicate of itself, as overlapping calls see."""

@@ -103,9 +103,12 @@ async def test_due_blobs_come_oldest_first_and_are_forgotten(index: Index) -> No
     times = [NOW - timedelta(hours=hours) for hours in (1, 3, 2)]
     for number, until in enumerate(times):
         await index.add_deleted_blobs([f"dicom/{number}"], until)
+    await index.add_deleted_blobs(["dicom/later"], LATER)
+    assert await index.waiting_blobs() == 4
     rows = await index.due_blobs(NOW, 2)
     assert [row.names for row in rows] == [("dicom/1",), ("dicom/2",)]
     await index.forget_blobs([row.key for row in rows])
+    assert await index.waiting_blobs() == 2
     assert [row.names for row in await index.due_blobs(NOW, 9)] == [("dicom/0",)]
 
 

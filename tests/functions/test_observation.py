@@ -8,14 +8,15 @@ from typing import Any
 
 import orjson
 import pytest
+from azure.storage.blob import BlobClient
 
+from functions import ingest, timers
 from functions.observation import RunFailedError, observed_run
 from shared import wiring
 from shared.access import ALL_ACTIONS, CallerKind, DataAction, Principal
 from shared.adapters.no_telemetry import NoTelemetry
 from shared.dicom.resource import parse_path
 from shared.services.access import Access
-from shared.telemetry import Measure
 from shared.wiring import Services
 from tests.archive import Client, code_of, open_archive
 from tests.builders import dataset, image, part10
@@ -237,11 +238,11 @@ async def test_spans_and_measures_tell_of_requests_without_uids(tmp_path: Path) 
 def test_a_run_is_told_if_it_did_something(caplog: pytest.LogCaptureFixture) -> None:
     for count in (0, 3):
         with observed_run(NoTelemetry(), "timer_x") as run:
-            run.did(Measure.BLOBS_REMOVED, count)
+            run.did(blobs=count)
 
     (record,) = audit_records(caplog)
     assert record["transaction"] == "timer_x"
-    assert record["dicom.deleted_blobs.removed"] == 3
+    assert record["blobs"] == 3
 
 
 def test_a_run_that_fails_tells_the_host_no_more_than_the_type(
@@ -255,6 +256,51 @@ def test_a_run_that_fails_tells_the_host_no_more_than_the_type(
     (record,) = audit_records(caplog)
     assert record["error"] == "ValueError"
     assert "Canary" not in caplog.text
+
+
+async def test_the_clock_measures_the_change_feed_and_what_waits(tmp_path: Path) -> None:
+    source = dataset()
+    with receiving() as received:
+        async with open_archive(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=received.address) as services:
+            client = Client()
+            await client.store("/v2", [part10(source)])
+            await client.send("DELETE", f"/v2/studies/{source.StudyInstanceUID}")
+            timer: Any = None
+            await _function(timers.blueprint, "timer_number_changes")(timer)
+            await _function(timers.blueprint, "timer_remove_deleted_blobs")(timer)
+            await asyncio.to_thread(services.telemetry.close)
+
+    levels = ("change_feed.sequence", "change_feed.backlog", "deleted_blobs.waiting")
+    assert [received.points(f"dicom.{name}")[-1].as_int for name in levels] == [2, 2, 1]
+    assert received.points("dicom.deleted_blobs.removed")[-1].as_int == 0
+
+
+async def test_the_inbox_measures_how_long_files_wait(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = dataset()
+    inbox = tmp_path / wiring.INBOX
+    inbox.mkdir()
+    with receiving() as received:
+        async with open_archive(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=received.address) as services:
+            (inbox / "Canary.dcm").write_bytes(part10(source))
+            await asyncio.sleep(0.3)
+            with BlobClient("https://account.example", wiring.INBOX, "Canary.dcm") as file:
+                await _function(ingest.blueprint("EventGrid"), "ingest")(file)
+            await asyncio.to_thread(services.telemetry.close)
+
+    (lag,) = received.points("dicom.ingest.lag")
+    assert 0.3 <= lag.sum < 30
+    (record,) = audit_records(caplog)
+    assert (record["transaction"], record["status"]) == ("ingest", "stored")
+    assert record["study"] == source.StudyInstanceUID
+    assert "Canary" not in caplog.text
+    assert b"Canary" not in b"".join(body for _, body in received.bodies)
+
+
+def _function(blueprint: Any, name: str) -> Any:
+    functions = [builder._function for builder in blueprint._function_builders]
+    return next(f.get_user_function() for f in functions if f.get_function_name() == name)
 
 
 def test_every_action_has_a_name_of_its_own() -> None:

@@ -6,7 +6,7 @@ from itertools import batched
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from shared.adapters.sql_index.attributes import to_text
 from shared.adapters.sql_index.schema import deleted_blob, instance
@@ -22,6 +22,7 @@ _DUE = (
     .order_by(deleted_blob.c.until)
     .limit(bindparam("limit", type_=deleted_blob.c.deleted_blob_key.type))
 )
+_COUNT = select(func.count()).select_from(deleted_blob)
 _FORGET = delete(deleted_blob).where(
     deleted_blob.c.deleted_blob_key.in_(bindparam("keys", expanding=True))
 )
@@ -70,6 +71,11 @@ def due(connection: Connection, now: datetime, limit: int) -> list[DeletedBlobs]
     """Blobs whose time has come, oldest first."""
     rows = connection.execute(_DUE, {"now": now, "limit": limit})
     return [DeletedBlobs(key, tuple(orjson.loads(names))) for key, names in rows]
+
+
+def count(connection: Connection) -> int:
+    """How many rows wait."""
+    return connection.execute(_COUNT).scalar_one()
 
 
 def forget(connection: Connection, keys: Sequence[int]) -> None:

@@ -196,6 +196,10 @@ class SqlIndex(Index):
         """See Index."""
         return await self.database.read(lambda c: deleted_blobs.due(c, now, limit))
 
+    async def waiting_blobs(self) -> int:
+        """See Index."""
+        return await self.database.read(deleted_blobs.count)
+
     async def forget_blobs(self, keys: Sequence[int]) -> None:
         """See Index."""
         await self.database.write(lambda c: deleted_blobs.forget(c, keys))
