@@ -136,14 +136,14 @@ def _compile(folder: Path) -> None:
         )
 
 
-def write_zip(folder: Path, file: Path) -> None:
+def write_zip(folder: Path, file: Path, *, level: int = 6) -> None:
     """Write the files of a folder in order, as if all were made at one time."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in paths:
             info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _TIME)
             info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, _MODE
-            archive.writestr(info, path.read_bytes())
+            archive.writestr(info, path.read_bytes(), compresslevel=level)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from infra.hooks.management import RESOURCE_MANAGER, Api, HookError, api, wait_f
 from shared.adapters.sql_index.migrate import migrate
 from shared.adapters.sql_index.mssql import Server, server_url
 from shared.adapters.sql_index.mssql_tokens import identity_tokens
+from shared.errors import StoreUnavailableError
 
 _ROLES = ("db_datareader", "db_datawriter")
 """Reads and writes of rows; the locks that the app takes are open to everybody (sp_getapplock)."""
@@ -126,5 +127,5 @@ def _run(url: str, token: Callable[[], str], statements: str) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except HookError as error:
+    except (HookError, StoreUnavailableError) as error:
         sys.exit(str(error))

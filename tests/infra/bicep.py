@@ -1,5 +1,6 @@
 """Bicep as data: what a file declares, as far as that is written in it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,36 @@ def _union(arguments: Node) -> Value:
         if isinstance(argument, Mapping):
             merged |= argument
     return merged
+
+
+def unresolved(root: Node) -> list[str]:
+    """Names that nothing in a file declares; keys of objects and members of values are not such."""
+    declared = {found.name for found in _declarations(root)}
+    return sorted(set(_names(root)) - declared - set(_local_names(root)))
+
+
+def _names(node: Node) -> Iterator[str]:
+    kinds = ("object_property", "parameter_declaration", "output_declaration", "import_statement")
+    skipped = node.named_children[:1] if node.type in kinds else []
+    if node.type == "decorators":
+        return
+    if node.type == "identifier":
+        yield _text(node)
+    for child in node.named_children:
+        if child not in skipped or child.type != "identifier":
+            yield from _names(child)
+
+
+def _local_names(node: Node) -> Iterator[str]:
+    """Names that a loop, a lambda or an import makes."""
+    if node.type in {"for_loop_parameters", "lambda_expression"}:
+        yield from re.findall(r"\w+", _text(node).partition("=>")[0])
+    elif node.type == "for_statement":
+        yield from re.findall(r"\w+", _text(node).partition(" in ")[0])[1:]
+    elif node.type.startswith("import"):
+        yield from re.findall(r"\w+", _text(node).partition(" from ")[0])
+    for child in node.named_children:
+        yield from _local_names(child)
 
 
 def _text(node: Node) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared import wiring
 from tests.infra import bicep
 from tests.infra.bicep import INFRA, Choice, Declaration, Value
 from tests.infra.record_azure_api import ANY_NAME, FACTS
@@ -35,6 +36,33 @@ def test_the_grammar_is_followed(file: Path) -> None:
 def test_the_parser_finds_what_is_wrong(right: bytes, wrong: bytes) -> None:
     assert bicep.mistakes(bicep.parse(right + b"\n")) == []
     assert bicep.mistakes(bicep.parse(wrong + b"\n")) != []
+
+
+FUNCTIONS = {
+    *(
+        "cidrSubnet",
+        "contains",
+        "empty",
+        "environment",
+        "guid",
+        "items",
+        "replace",
+        "resourceGroup",
+    ),
+    *("resourceId", "string", "subscription", "subscriptionResourceId", "union", "uniqueString"),
+    "uri",
+}
+"""What the files use of Bicep's own functions."""
+
+
+@every_file
+def test_every_name_is_declared(file: Path) -> None:
+    assert set(bicep.unresolved(bicep.parse(file.read_bytes()))) <= FUNCTIONS
+
+
+def test_a_name_that_nothing_declares_is_found() -> None:
+    text = b"param a string\nvar b = [for c in d: { a: c, e: f.g }]\noutput h string = '${a}${i}'\n"
+    assert bicep.unresolved(bicep.parse(text)) == ["d", "f", "i"]
 
 
 def unknown(known: Any, value: Value, path: str) -> list[str]:
@@ -190,6 +218,15 @@ def test_no_key_opens_anything() -> None:
     assert properties_of("function_app", "app")["httpsOnly"] is True
     text = "".join(file.read_text() for file in bicep.FILES)
     assert re.findall(r"listKeys|@secure|[Pp]assword: ", text) == []
+
+
+def test_the_containers_are_those_that_the_app_opens() -> None:
+    [data] = [module for module in MODULES if module.name == "dataStorage"]
+    assert isinstance(data.value, Mapping)
+    parameters = data.value["params"]
+    assert isinstance(parameters, Mapping)
+    opened = ["dicom", wiring.INBOX, wiring.INBOX_FAILED]
+    assert parameters["containerNames"] == opened
 
 
 LOGGED = {
