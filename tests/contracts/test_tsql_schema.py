@@ -170,14 +170,8 @@ def test_tables_beyond_the_limits_are_found() -> None:
 
 
 _ATTRIBUTE = next(one for one in SEARCH_ATTRIBUTES if one.kind is Kind.TEXT)
-_ODD = "\ud7ff\ue000\uffff\U00010000\U0010ffff"
-_TEXTS = st.text(
-    st.one_of(
-        st.sampled_from(f"ab {_ODD}"),
-        st.characters(min_codepoint=ord(" "), exclude_categories=["Cs"], exclude_characters="*?"),
-    ),
-    max_size=4,
-)
+# Blanks, and the ends of the ranges that come in another order in UTF-16.
+_TEXTS = st.text("a! \xff\ud7ff\ue000\uffff\U00010000\U000103ff\U0010ffff", max_size=4)
 
 
 @given(prefix=_TEXTS.filter(bool), rest=_TEXTS, other=_TEXTS)
