@@ -68,6 +68,12 @@ READS: Mapping[str, tuple[Walk, ...]] = {
 STORES = ("store", "store_to_study", "store_or_replace", "store_or_replace_in_study")
 DELETES = ("delete_instance", "delete_series", "delete_study")
 
+BY_ID: Mapping[str, str] = {
+    "retrieve_upload": "what became of a file, whose id is not one of DICOM's",
+    "issue_upload": "it names a file that is not there yet, in the folder of its own partition",
+}
+"""Functions of a partition that reach nothing by UIDs, so that no walk fits them, and why."""
+
 OF_ALL_PARTITIONS: Mapping[str, str] = {
     "list_changes": "the feed has the entries of all partitions, and their names",
     "latest_change": "the feed has the entries of all partitions, and their names",

@@ -1,11 +1,16 @@
 """Nothing of one partition is seen, told or changed by way of another, whatever the function."""
 
+from datetime import UTC, datetime
+
 import pytest
 from pydicom.dataset import Dataset
 
+from shared.services.ingest_results import IngestResult, IngestStatus, result_id
+from shared.wiring import Services
 from tests.archive import Client, http_functions
 from tests.builders import image
 from tests.functions.partition_walks import (
+    BY_ID,
     DELETES,
     OF_ALL_PARTITIONS,
     READS,
@@ -46,7 +51,7 @@ def _canary(of: Dataset | None = None) -> Dataset:
 
 
 def test_every_function_is_walked() -> None:
-    assert functions() == {*READS, *STORES, *DELETES, *OF_ALL_PARTITIONS}
+    assert functions() == {*READS, *STORES, *DELETES, *BY_ID, *OF_ALL_PARTITIONS}
 
 
 def test_what_is_said_to_be_of_all_partitions_lies_below_none() -> None:
@@ -158,3 +163,23 @@ async def test_what_another_partition_deleted_was_never_here(
         if function.startswith("retrieve"):
             assert (await read(client, THEIRS, function, walk, theirs)).status == 410, function
             assert (await read(client, place, function, walk, theirs)).status == 404, function
+
+
+async def test_an_upload_is_known_to_its_own_partition_alone(
+    client: Client, services: Services
+) -> None:
+    theirs = IngestResult(
+        id=result_id("theirs/one.dcm"),
+        partition_name="theirs",
+        status=IngestStatus.WAITING,
+        at=datetime.now(UTC),
+    )
+    for place in (THEIRS, *(Place("v2", ours) for ours in OURS)):
+        assert await store(client, place, "store", _image()) == 200
+    await services.ingest_results.put(theirs)
+    assert (await client.get(f"/v2/partitions/theirs/uploads/{theirs.id}")).status_code == 200
+    for root in ("/v2", "/v2/partitions/ours"):
+        known = await client.get(f"{root}/uploads/{theirs.id}")
+        unknown = await client.get(f"{root}/uploads/{result_id('theirs/none.dcm')}")
+        assert known.status_code == unknown.status_code == 404
+        assert known.json()["error"]["message"] == unknown.json()["error"]["message"]
