@@ -217,6 +217,7 @@ def time_limit(connection: Connection, seconds: float) -> Iterator[None]:
     def leave_what_is_left(*_: object) -> None:
         driver.timeout = max(1, ceil(deadline - monotonic()))  # Whole seconds; 0 is no limit.
 
+    leave_what_is_left()
     event.listen(connection, "before_execute", leave_what_is_left)
     try:
         yield

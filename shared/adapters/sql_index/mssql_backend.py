@@ -28,18 +28,24 @@ _TRY_SECONDS = 10
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 2.0
 _JOBS_AT_ONCE = 32
+_PATIENCE_SECONDS = 45
+"""A driver whose server falls silent waits for minutes, whatever its time limits are."""
 
 
 class MssqlBackend:
     """Runs jobs on a database of SQL Server or Azure SQL."""
 
-    def __init__(self, server: Server, *, connections: int) -> None:
+    def __init__(
+        self, server: Server, *, connections: int, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
         """Prepare to use it.
 
         Args:
             server: The database.
             connections: How many may be open at once; at least one each reads, searches, writes.
+            patience_seconds: How long a job is waited for.
         """
+        self._patience_seconds = patience_seconds
         writers, searchers = max(1, connections * 3 // 8), max(1, connections // 4)
         readers = max(1, connections - writers - searchers)
         self._reading = _Transactions(server, "SNAPSHOT", readers + searchers)
@@ -74,7 +80,11 @@ class MssqlBackend:
         waiting = _Impatient(job, argument)
         self._waiting.append(waiting)
         self._writers.submit(self._write_next)
-        result: T = await waiting.future
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                result: T = await waiting.future
+        except TimeoutError as error:
+            raise OutcomeUnknownError(UNAVAILABLE) from error
         return result
 
     async def close(self) -> None:
@@ -87,7 +97,11 @@ class MssqlBackend:
     async def _read[T](self, job: Job[T], threads: ThreadPoolExecutor) -> T:
         deadline = monotonic() + _TRY_SECONDS
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, self._reading.run, job, deadline)
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await loop.run_in_executor(threads, self._reading.run, job, deadline)
+        except TimeoutError as error:
+            raise StoreUnavailableError(UNAVAILABLE) from error
 
     def _write_next(self) -> None:
         group = self._next()
