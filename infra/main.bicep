@@ -15,12 +15,12 @@ param environmentName string
 @description('Required. Region of all resources; Flex Consumption must be offered there.')
 param location string
 
-// These two may be null only so that azd does not ask for them before its hook has found them out.
+// These two have defaults only so that azd does not ask for them before its hook has found them out.
 @description('Required. Who administers the database: the principal that deploys, or better a group that it belongs to.')
-param sqlAdministrator administratorType?
+param sqlAdministrator administratorType = { login: '', principalId: '', principalType: 'User' }
 
 @description('Required. Audiences of the API\'s app registration, separated by commas.')
-param entraAudience string?
+param entraAudience string = ''
 
 @description('Optional. Name of the resource group.')
 param resourceGroupName string = 'rg-${environmentName}'
@@ -60,8 +60,9 @@ param dataReplication replicationType = 'Standard_ZRS'
 @maxValue(90)
 param softDeleteDays int = 30
 
-@description('Optional. Days after which files that could not be ingested are deleted; null keeps them.')
-param failedInboxDays int?
+@description('Optional. Days after which files that could not be ingested are deleted; 0 keeps them.')
+@minValue(0)
+param failedInboxDays int = 0
 
 @description('Optional. Days that logs are kept.')
 @minValue(30)
@@ -154,7 +155,7 @@ module dataStorage 'modules/storage.bicep' = {
     skuName: dataReplication
     containerNames: [ 'dicom', 'inbox', 'inbox-failed' ]
     softDeleteDays: softDeleteDays
-    expirations: failedInboxDays == null ? [] : [ { containerName: 'inbox-failed', days: failedInboxDays! } ]
+    expirations: failedInboxDays == 0 ? [] : [ { containerName: 'inbox-failed', days: failedInboxDays } ]
     isPrivate: privateNetworking
     workspaceResourceId: monitoring.outputs.workspaceResourceId
   }
@@ -178,7 +179,7 @@ module sql 'modules/sql.bicep' = {
     databaseName: 'dicom'
     location: location
     tags: allTags
-    administrator: sqlAdministrator!
+    administrator: sqlAdministrator
     sku: sqlSku
     autoPauseMinutes: sqlAutoPauseMinutes
     backupRedundancy: sqlBackupRedundancy
@@ -270,7 +271,7 @@ module settings 'modules/app_settings.bicep' = {
     sqlPoolSize: sqlPoolSize
     keyVaultUri: keyVault.outputs.uri
     entraTenantId: entraTenantId
-    entraAudience: entraAudience!
+    entraAudience: entraAudience
     applicationInsightsConnectionString: monitoring.outputs.connectionString
     requestBodyLimitBytes: requestBodyLimitBytes
   }

@@ -34,6 +34,7 @@ param keyVaultUri string
 param entraTenantId string
 
 @description('Audiences that tokens may be made for, separated by commas.')
+@minLength(1)
 param entraAudience string
 
 @description('Where telemetry is sent.')
