@@ -33,9 +33,12 @@ def main() -> None:
     env = os.environ
     url = server_url(env["SQL_SERVER"], env["SQL_DATABASE"])
     token = identity_tokens("")
-    with _reachable(url, token):
+    rule = firewall_rule(
+        env["AZURE_SUBSCRIPTION_ID"], env["AZURE_RESOURCE_GROUP"], env["SQL_SERVER_NAME"]
+    )
+    with reachable(url, token, api(RESOURCE_MANAGER), rule):
         migrate(url, token=token)
-        _run(url, token, user(env["APP_IDENTITY_NAME"], env["APP_IDENTITY_CLIENT_ID"]))
+        execute(url, token, user(env["APP_IDENTITY_NAME"], env["APP_IDENTITY_CLIENT_ID"]))
 
 
 def user(name: str, client_id: str) -> str:
@@ -74,54 +77,59 @@ def firewall_rule(subscription: str, group: str, server: str) -> str:
 
 
 @contextmanager
-def _reachable(url: str, token: Callable[[], str]) -> Iterator[None]:
-    """Let this machine through the server's firewall, if need be, and for as long as need be."""
-    address = _attempt(url, token)
-    if not address:
+def reachable(
+    url: str, token: Callable[[], str], resources: Api, rule: str, *, seconds: float = 10
+) -> Iterator[None]:
+    """Let this machine through the server's firewall, if need be, and for as long as need be.
+
+    Args:
+        url: Of the database.
+        token: Gives an access token for it.
+        resources: Azure Resource Manager.
+        rule: Path of the rule that is made there, and removed again.
+        seconds: How long to wait between attempts; a rule takes minutes to be heeded.
+
+    Raises:
+        HookError: The server does not answer, or not even with the rule.
+    """
+    address = _refused(url, token)
+    if address is None:
         yield
         return
-    env = os.environ
-    rule = firewall_rule(
-        env["AZURE_SUBSCRIPTION_ID"], env["AZURE_RESOURCE_GROUP"], env["SQL_SERVER_NAME"]
-    )
-    resources: Api = api(RESOURCE_MANAGER)
     body = {"properties": {"startIpAddress": address, "endIpAddress": address}}
     resources.send("PUT", rule, body)
     try:
         wait_for(
             "a way through the firewall",
-            lambda: None if _attempt(url, token) else True,
+            lambda: True if _refused(url, token) is None else None,
             tries=30,
-            seconds=10,
+            seconds=seconds,
         )
         yield
     finally:
         resources.send("DELETE", rule)
 
 
-def _attempt(url: str, token: Callable[[], str]) -> str:
-    """Connect; give the address that the firewall refused, or nothing.
-
-    Raises:
-        HookError: The server does not answer, for another reason.
-    """
-    try:
-        _run(url, token, "SELECT 1")
-    except DBAPIError as error:
-        address = refused_address(str(error.orig))
-        if address is None:
-            raise HookError(f"The database cannot be reached from here: {error.orig}") from error
-        return address
-    return ""
-
-
-def _run(url: str, token: Callable[[], str], statements: str) -> None:
+def execute(url: str, token: Callable[[], str], statements: str) -> None:
+    """Run statements, each for itself."""
     engine = Server(make_url(url), token).engine("AUTOCOMMIT", 1)
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql(statements)
     finally:
         engine.dispose()
+
+
+def _refused(url: str, token: Callable[[], str]) -> str | None:
+    """Connect, and give the address that the firewall refused."""
+    try:
+        execute(url, token, "SELECT 1")
+    except DBAPIError as error:
+        address = refused_address(str(error.orig))
+        if address is None:
+            raise HookError(f"The database cannot be reached from here: {error.orig}") from error
+        return address
+    return None
 
 
 if __name__ == "__main__":

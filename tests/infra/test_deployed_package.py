@@ -18,7 +18,8 @@ from pydicom.data import get_testdata_file
 from infra.package import PACKAGES, ROOT, build, write_zip
 from tests.e2e.server import Server
 
-pytestmark = pytest.mark.host
+# Packages come over the network where none of them has been fetched before.
+pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
 
 CT = Path(str(get_testdata_file("CT_small.dcm")))
 JPEG_2000 = Path(str(get_testdata_file("JPEG2000.dcm")))

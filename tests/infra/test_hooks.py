@@ -1,11 +1,6 @@
 """What the hooks send, to an API on this machine, and what they make of its answers."""
 
-import json
 import re
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import azure.functions as func
 import pytest
@@ -14,59 +9,12 @@ from functions import ingest
 from infra.hooks import app_registration, database, events
 from infra.hooks.management import Api, HookError, claims, wait_for
 from shared.access import ROLES
+from tests.infra.remote import Remote
 
 APP = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/func"
 TOPIC = "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/systemTopics/t"
 FUNCTION = f"{APP}/functions/ingest"
 SUBSCRIPTION = f"{TOPIC}/eventSubscriptions/ingest"
-
-
-class Remote:
-    """An API that gives prepared answers in turn, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.answers: dict[tuple[str, str], list[tuple[int, Any]]] = {}
-        self.asked: list[tuple[str, str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-
-    def answer(self, method: str, path: str) -> tuple[int, Any]:
-        waiting = self.answers[method, path]
-        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
-
-
-@pytest.fixture
-def remote() -> Remote:
-    return Remote()
-
-
-@pytest.fixture
-def api(remote: Remote) -> Iterator[Api]:
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            path, _, query = self.path.partition("?")
-            remote.asked.append((self.command, path, body))
-            remote.headers.append({**self.headers, "query": query})
-            status, found = remote.answer(self.command, path)
-            content = b"" if found is None else json.dumps(found).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Api(f"http://127.0.0.1:{server.server_port}", lambda: "a-token")
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_requests_carry_a_token_and_answers_are_read(remote: Remote, api: Api) -> None:
