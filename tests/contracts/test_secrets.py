@@ -292,7 +292,8 @@ async def test_an_identity_that_gets_no_token_makes_the_secrets_unavailable(
 async def test_no_value_of_a_secret_is_logged(
     key_vault: KeyVaultSecrets, vault: KeyVault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    for name in ("azure", "azure.core", "azure.identity", "msal", "urllib3", ""):
+        caplog.set_level(logging.DEBUG, name)
     await key_vault.set("a", "canary")
     await key_vault.get("a")
     await key_vault.delete("a")
