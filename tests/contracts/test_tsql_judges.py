@@ -13,7 +13,7 @@ from tests.contracts.tsql.judges import (
     denied,
     not_parsed,
 )
-from tests.contracts.tsql.script_dom import faults
+from tests.contracts.tsql.script_dom import faults, needs_script_dom
 from tests.contracts.tsql.statements import unlike_in_type
 from tests.contracts.tsql.wire import Sent
 
@@ -76,6 +76,7 @@ def test_what_is_good_is_denied_by_none() -> None:
     assert list(not_parsed(GOOD)) == []
 
 
+@needs_script_dom
 def test_microsofts_parser_refuses_what_is_no_t_sql_and_nothing_else() -> None:
     found = faults([as_batch(text) for text in REFUSED_BY_PARSERS + GOOD])
     assert [bool(errors) for errors in found] == [True] * len(REFUSED_BY_PARSERS) + [False] * len(

@@ -23,7 +23,8 @@ from shared.adapters.sql_index.schema import study
 type _Select = Select[*tuple[Any, ...]]
 
 _MSSQL = "mssql"
-_UIDS_AT_ONCE = 1000
+_UIDS_AT_ONCE = 50
+"""So few that each is sought, and locked, by itself; a long list may be joined as a table."""
 
 # Always by this index: the locks are on its keys, and on the gaps where keys are missing.
 _STUDIES = (

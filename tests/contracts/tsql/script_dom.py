@@ -8,6 +8,7 @@ writes one of what is wrong with each.
 import ctypes
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,19 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import pytest
 import pythonnet
 from clr_loader import Runtime
 from clr_loader.ffi import ffi
 from clr_loader.types import RuntimeInfo, StrOrPath
 
 ROOT = Path(__file__).parents[3]
+
+needs_script_dom = pytest.mark.skipif(
+    (platform.system(), platform.machine()) != ("Linux", "x86_64"),
+    reason="the wheel with Microsoft's parser and its runtime is for Linux on x86-64",
+)
+
 _WHEEL = "mssql-cli==1.0.0"
 _HASH = "sha256:edb3850ab8ffa077c64270f27263f6377fdb5bd5bb5c5b4990c5fb08f49627b6"
 _PLATFORM = "manylinux1_x86_64"

@@ -58,10 +58,14 @@ _PAIRS_BELOW_STUDIES = [
 
 
 def queries() -> Iterator[SearchQuery]:
-    """Searches by each attribute in each way, by several at once, and below studies and series."""
+    """Searches by each attribute in each way, by several at once, and below studies and series.
+
+    Levels below that of an attribute differ only in what they join.
+    """
     for attribute, level in product(SEARCH_ATTRIBUTES, Level):
         if level >= attribute.level:
-            for text in _TEXTS[attribute.kind]:
+            texts = _TEXTS[attribute.kind]
+            for text in texts if level is attribute.level else texts[:1]:
                 yield parse_query([(attribute.keyword, text)], level, version=2)
     for level in Level:
         below = [] if level is Level.STUDY else _PAIRS_BELOW_STUDIES

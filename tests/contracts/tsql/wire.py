@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, create_engine
 
 type Row = tuple[Any, ...]
 
@@ -56,14 +56,15 @@ class Wire:
     sent: list[Sent] = field(default_factory=list)
 
     @contextmanager
-    def engine(self) -> Iterator[Engine]:
-        """An engine that sends here."""
+    def connected(self) -> Iterator[tuple["Wire", Connection]]:
+        """A connection, in a transaction, that sends here."""
         engine = create_engine(
             "mssql+pyodbc://", module=INTERFACE, creator=lambda: _Connection(self)
         )
         engine.connect().close()  # SQLAlchemy asks what the server is; that is none of ours.
         self.sent.clear()
-        yield engine
+        with engine.begin() as connection:
+            yield self, connection
         engine.dispose()
 
     @property
