@@ -14,7 +14,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from infra.hooks.management import GRAPH, RESOURCE_MANAGER, Api, HookError, api, claims, credential
+from azure.core.exceptions import ClientAuthenticationError
+
+from infra.hooks.management import GRAPH, RESOURCE_MANAGER, Api, HookError, api, claims, tokens
 from shared.access import ROLES
 
 _NAMESPACE = uuid.UUID("5c5a8f5e-6f0e-4b53-9f1c-7c2b3a1d9e60")
@@ -27,8 +29,7 @@ _FIRST_ROLE = "Dicom.Administer"
 
 def main() -> None:
     """See that the environment names an audience and an administrator."""
-    token = credential().get_token(f"{RESOURCE_MANAGER}/.default").token
-    values = administrator(claims(token))
+    values = administrator(claims(tokens(RESOURCE_MANAGER)()))
     if not os.environ.get("ENTRA_AUDIENCE"):
         principal = values["SQL_ADMINISTRATOR_ID"]
         values["ENTRA_AUDIENCE"] = register(api(GRAPH), os.environ["AZURE_ENV_NAME"], principal)
@@ -143,5 +144,5 @@ def _found(answer: dict[str, Any] | None, what: str) -> dict[str, Any]:
 if __name__ == "__main__":
     try:
         main()
-    except HookError as error:
+    except (HookError, ClientAuthenticationError) as error:
         sys.exit(str(error))

@@ -11,13 +11,21 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from azure.core.exceptions import ClientAuthenticationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from infra.hooks.management import RESOURCE_MANAGER, Api, HookError, api, wait_for
+from infra.hooks.management import (
+    DATABASE,
+    RESOURCE_MANAGER,
+    Api,
+    HookError,
+    api,
+    tokens,
+    wait_for,
+)
 from shared.adapters.sql_index.migrate import migrate
 from shared.adapters.sql_index.mssql import Server, server_url
-from shared.adapters.sql_index.mssql_tokens import identity_tokens
 from shared.errors import StoreUnavailableError
 
 _ROLES = ("db_datareader", "db_datawriter")
@@ -32,7 +40,7 @@ def main() -> None:
     """Migrate the database, and let the app's identity into it."""
     env = os.environ
     url = server_url(env["SQL_SERVER"], env["SQL_DATABASE"])
-    token = identity_tokens("")
+    token = tokens(DATABASE)
     rule = firewall_rule(
         env["AZURE_SUBSCRIPTION_ID"], env["AZURE_RESOURCE_GROUP"], env["SQL_SERVER_NAME"]
     )
@@ -135,5 +143,5 @@ def _refused(url: str, token: Callable[[], str]) -> str | None:
 if __name__ == "__main__":
     try:
         main()
-    except (HookError, StoreUnavailableError) as error:
+    except (HookError, StoreUnavailableError, ClientAuthenticationError) as error:
         sys.exit(str(error))

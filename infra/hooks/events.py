@@ -12,6 +12,8 @@ import sys
 from typing import Any
 from urllib.parse import quote
 
+from azure.core.exceptions import ClientAuthenticationError
+
 from infra.hooks.management import RESOURCE_MANAGER, Api, HookError, api, wait_for
 
 FUNCTION = "ingest"
@@ -94,5 +96,5 @@ def _accepted(resources: Api, path: str) -> bool | None:
 if __name__ == "__main__":
     try:
         main()
-    except HookError as error:
+    except (HookError, ClientAuthenticationError) as error:
         sys.exit(str(error))

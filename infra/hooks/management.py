@@ -8,10 +8,16 @@ from typing import Any
 
 import requests
 from azure.core.credentials import TokenCredential
-from azure.identity import AzureCliCredential, AzureDeveloperCliCredential, ChainedTokenCredential
+from azure.identity import (
+    AzureCliCredential,
+    AzureDeveloperCliCredential,
+    ChainedTokenCredential,
+    get_bearer_token_provider,
+)
 
 RESOURCE_MANAGER = "https://management.azure.com"
 GRAPH = "https://graph.microsoft.com"
+DATABASE = "https://database.windows.net"
 
 _TIMEOUT_SECONDS = 60
 
@@ -63,10 +69,14 @@ def credential() -> TokenCredential:
     return ChainedTokenCredential(AzureDeveloperCliCredential(), AzureCliCredential())
 
 
+def tokens(resource: str) -> Callable[[], str]:
+    """A function that gives a token for a resource, a new one where the last is about to expire."""
+    return get_bearer_token_provider(credential(), f"{resource}/.default")
+
+
 def api(root: str) -> Api:
     """Azure Resource Manager, or Microsoft Graph."""
-    signed_in = credential()
-    return Api(root, lambda: signed_in.get_token(f"{root}/.default").token)
+    return Api(root, tokens(root))
 
 
 def claims(token: str) -> dict[str, Any]:

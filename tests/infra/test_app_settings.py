@@ -4,6 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 
+import pytest
+from azure.identity import ManagedIdentityCredential
+from azure.monitor.opentelemetry.exporter.export._base import _get_authentication_credential
+
 from shared.settings import HOST_BODY_LIMIT, Settings, setting_name
 from tests.infra import bicep
 from tests.infra.bicep import INFRA, Expression
@@ -90,6 +94,16 @@ def test_settings_on_this_machine_are_the_same_but_for_the_host() -> None:
     example = json.loads((INFRA.parent / "local.settings.example.json").read_text())["Values"]
     local_only = set(example) - set(KNOWN) - set(HOST_ONLY)
     assert local_only == {"AzureWebJobsStorage", "FUNCTIONS_WORKER_RUNTIME"}
+
+
+def test_telemetry_is_sent_by_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
+    value = deployed()[name]
+    assert isinstance(value, Expression)
+    monkeypatch.setenv(name, value.text.strip("'").replace("${identityClientId}", "the-client"))
+    found = _get_authentication_credential()
+    assert isinstance(found, ManagedIdentityCredential)
+    assert "the-client" in repr(vars(found._credential))
 
 
 def test_what_is_deployed_is_safe_and_complete() -> None:
