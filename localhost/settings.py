@@ -51,7 +51,7 @@ class Settings:
             body_limit_bytes=_body_limit(environment),
             task_hub=extensions.get("durableTask", {}).get("hubName", "TestHub"),
             prepare=project.get("prepare"),
-            storage=project.get("storage", ()),
+            storage=tuple(project.get("storage", ())),
         )
 
 

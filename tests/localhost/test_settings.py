@@ -34,6 +34,11 @@ def test_what_the_project_sets_is_in_the_environment_as_text(tmp_path: Path) -> 
     assert settings.environment["SIZE"] == "12"
 
 
+def test_the_project_names_the_settings_that_the_emulator_takes_over(tmp_path: Path) -> None:
+    settings = _read(tmp_path, pyproject__toml='[tool.localhost]\nstorage = ["HOST", "DATA"]\n')
+    assert settings.storage == ("HOST", "DATA")
+
+
 def test_the_shell_wins_over_local_settings_and_those_over_the_project(tmp_path: Path) -> None:
     settings = _read(
         tmp_path,
@@ -50,6 +55,7 @@ def test_an_app_without_settings_has_the_defaults_of_the_real_host(tmp_path: Pat
     assert settings.body_limit_bytes == 104_857_600
     assert settings.task_hub == "TestHub"
     assert settings.prepare is None
+    assert settings.storage == ()
 
 
 def test_host_json_names_the_prefix_and_the_task_hub(tmp_path: Path) -> None:
