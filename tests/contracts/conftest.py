@@ -12,6 +12,8 @@ from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
 from shared.adapters.sql_state_table import SqlStateTable
 from shared.ports import DEFAULT_PARTITION_NAME, Index, Partition, StateTable
+from tests import odbc
+from tests.contracts import mssql_database
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +24,24 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def odbc_driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Microsoft's driver, loaded and registered under its name."""
+    found = odbc.environment(tmp_path_factory.mktemp("odbc"))
+    odbc.load()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ODBCSYSINI", found["ODBCSYSINI"])
+        yield
+
+
 @pytest.fixture
-def database_url(migrated: Path, tmp_path: Path) -> str:
-    """A migrated database of its own for each test."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A migrated database of its own for each test; on SQL Server, one that was emptied."""
+    if mssql_database.URL:
+        request.getfixturevalue("odbc_driver")
+        mssql_database.empty()
+        return mssql_database.URL
+    migrated: Path = request.getfixturevalue("migrated")
     return f"sqlite:///{shutil.copy(migrated, tmp_path / 'index.db')}"
 
 

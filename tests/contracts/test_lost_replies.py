@@ -32,7 +32,7 @@ def _replies_lost(times: int) -> Iterator[list[None]]:
             cuts.append(None)
             driver = connection.connection.driver_connection
             assert driver is not None
-            driver.execute("COMMIT")
+            driver.commit()
             driver.close()
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 

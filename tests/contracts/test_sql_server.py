@@ -22,7 +22,6 @@ from shared.adapters.sql_index.mssql import Server, connection_string_url, serve
 from shared.adapters.sql_index.mssql_backend import MssqlBackend
 from shared.adapters.sql_index.mssql_errors import MissingDriverError
 from shared.errors import StoreUnavailableError
-from tests import odbc
 from tests.contracts.tds_server import CutError, SilenceError, TdsServer, agree, error, tds_server
 
 ROOT = Path(__file__).parents[2]
@@ -30,17 +29,7 @@ USER, PASSWORD = "archivist", "s3cret-word"
 VICTIM_OF_DEADLOCK, FAILOVER, LOGIN_FAILED = 1205, 40613, 18456
 
 
-pytestmark = pytest.mark.usefixtures("driver")
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Registered under its name, for as long as these tests run."""
-    found = odbc.environment(tmp_path_factory.mktemp("odbc"))
-    odbc.load()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ODBCSYSINI", found["ODBCSYSINI"])
-        yield
+pytestmark = pytest.mark.usefixtures("odbc_driver")
 
 
 @pytest.fixture
