@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from shared.errors import DicomWebError
+
 _TIMEOUT_SECONDS = 5.0
 _KEPT_SECONDS = 1.5
 """However often it is asked for, nothing is asked more often than this."""
@@ -95,7 +97,9 @@ class Health:
                 await dependency.check()
             is_healthy = True
         except Exception as error:  # noqa: BLE001 - whatever it raises, it does not work
-            _log.warning("%s does not answer: %s", name, error)
+            # The sentences of our own errors are safe to tell, and may say what to do.
+            reason = error.message if isinstance(error, DicomWebError) else type(error).__name__
+            _log.warning("%s does not answer: %s", name, reason)
             is_healthy = False
         milliseconds = round((time.perf_counter() - start) * 1000, 2)
         return DependencyHealth(name, is_healthy, dependency.is_needed, milliseconds)

@@ -82,6 +82,18 @@ async def test_a_storm_of_checks_asks_once_until_the_answer_is_old() -> None:
     assert asked.times == 2
 
 
+async def test_the_log_says_why_in_our_own_words_only(caplog: pytest.LogCaptureFixture) -> None:
+    ours = Dependency(Asked(StoreUnavailableError("Run the migration.")))
+    theirs = Dependency(Asked(OSError("vault.example has no address")))
+
+    await Health({"A": ours, "B": theirs}).check()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "A does not answer: Run the migration.",
+        "B does not answer: OSError",
+    ]
+
+
 async def test_a_check_that_is_given_up_leaves_the_next_one_to_ask() -> None:
     asked = Asked(seconds=0.2)
     health = Health({"A": Dependency(asked)})
