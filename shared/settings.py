@@ -123,7 +123,7 @@ class Settings:
             connection string, SQLite.
         sql_database: Name of the database there.
         sql_connection_string: An ODBC connection string instead of the two.
-        sql_pool_size: Most connections of one worker process.
+        sql_pool_size: Most connections of one worker process, at least three.
         key_vault_uri: Key Vault with the secrets; without it, a file.
         authentication: Whether callers must prove who they are.
         allow_unauthenticated: Lets `none` be served beyond this machine; never on Azure.
