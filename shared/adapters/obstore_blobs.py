@@ -5,9 +5,7 @@ obstore's calls block a thread of this adapter's own, which costs less than its 
 
 import asyncio
 import logging
-import os
 import re
-import time
 from collections.abc import AsyncIterator, Buffer, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,7 +18,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, MemoryStore, ObjectStore
 
-from shared.dicom.blob_names import INSTANCE_KINDS
+from shared.adapters.synced_folder import SyncedFolder
 from shared.errors import (
     BlobExistsError,
     BlobNotFoundError,
@@ -52,7 +50,7 @@ class ObstoreBlobs:
     """Blobs in any store that obstore speaks to; `folder` is what a local store must sync."""
 
     def __init__(
-        self, store: ObjectStore, folder: "_Folder | None" = None, *, threads: int = _THREADS
+        self, store: ObjectStore, folder: SyncedFolder | None = None, *, threads: int = _THREADS
     ) -> None:
         self._store = store
         self._folder = folder
@@ -62,7 +60,7 @@ class ObstoreBlobs:
     def in_folder(cls, path: Path, *, sync: bool = True) -> Self:
         """Blobs as files below a folder; without `sync` a power cut may lose the newest ones."""
         path.mkdir(parents=True, exist_ok=True)
-        return cls(LocalStore(path), _Folder(path, is_synced=sync))
+        return cls(LocalStore(path), SyncedFolder(path, is_synced=sync))
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -198,54 +196,6 @@ class ObstoreBlobs:
             raise BlobNotFoundError("There is no such blob.") from error
         except (BaseError, OSError) as error:
             raise unavailable(error) from error
-
-
-class _Folder:
-    """Brings what was written below a folder to the disk; obstore itself never does."""
-
-    def __init__(self, path: Path, *, is_synced: bool) -> None:
-        self._path = path
-        self._is_synced = is_synced
-        self._known: set[Path] = set()
-
-    def settle(self, name: str) -> None:
-        """Let a new file, its name, and the folders made for it survive a power cut."""
-        if not self._is_synced:
-            return
-        file = self._path / name
-        _sync(file)
-        _sync(file.parent)
-        # A folder that this process has not seen may be new: its name lies in the one above it.
-        new = [folder for folder in self._below(file.parent) if folder not in self._known]
-        for folder in new:
-            _sync(folder.parent)
-        # Only now, as whoever finds a folder here relies on its name being on the disk.
-        self._known.update(new)
-
-    def _below(self, folder: Path) -> Iterator[Path]:
-        while folder != self._path:
-            yield folder
-            folder = folder.parent
-
-    def remove_leftovers(self, older_than: timedelta) -> int:
-        """Remove staged files, and what obstore leaves under `name#number` when it is killed."""
-        limit = time.time() - older_than.total_seconds()
-        removed = 0
-        for kind in ("staging", *INSTANCE_KINDS, "series-metadata", "tombstones"):
-            for file in (self._path / kind).rglob("*" if kind == "staging" else "*#*"):
-                with suppress(FileNotFoundError):
-                    if file.is_file() and file.stat().st_mtime <= limit:
-                        file.unlink()
-                        removed += 1
-        return removed
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 async def gathered(
