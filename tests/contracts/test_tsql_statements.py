@@ -39,6 +39,7 @@ from tests.contracts.tsql.statements import (
     takes_its_columns_from_rows,
     unlike_in_type,
     with_values,
+    written,
 )
 from tests.contracts.tsql.usage import LATER, search_statements, use
 from tests.contracts.tsql.wire import SQL_VARCHAR, SQL_WVARCHAR, Sent, Wire
@@ -73,7 +74,8 @@ def everything(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> All:
         of_index = list(wire.sent)
         changes.number_changes(connection)
         _migrate(connection)
-    return All([item.statement for item in issued], of_index, wire.sent, wire.texts)
+    texts = list(dict.fromkeys(wire.texts + written()))
+    return All([item.statement for item in issued], of_index, wire.sent, texts)
 
 
 async def _used(url: str) -> list[Issued]:
@@ -106,7 +108,8 @@ def test_microsofts_parser_finds_no_fault_in_any_statement(everything: All) -> N
 
 def test_no_statement_has_what_t_sql_lacks_or_exceeds_its_limits(everything: All) -> None:
     assert {text: why for text in everything.texts if (why := denied(text))} == {}
-    assert list(not_parsed(everything.texts)) == []
+    # Not what is written by hand: sqlglot does not know IF before ALTER DATABASE.
+    assert list(not_parsed(item.text for item in everything.sent)) == []
     assert {item.text: why for item in everything.sent if (why := list(beyond_limits(item)))} == {}
     assert max(len(item.parameters) for item in everything.sent) > MAX_PARAMETERS - 10
 

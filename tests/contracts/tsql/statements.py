@@ -18,6 +18,7 @@ from sqlalchemy import (
     Engine,
     Insert,
     Select,
+    TextClause,
     Update,
     event,
 )
@@ -33,7 +34,7 @@ from tests.contracts.tsql.wire import INTERFACE
 _STATEMENTS = (Select, Insert, Update, Delete)
 _VALUES = {str: "1.2.3", int: 1, datetime: datetime(2026, 1, 1, tzinfo=UTC)}
 _IN_A_LIST = 3
-_DIALECT = mssql.dialect()  # type: ignore[no-untyped-call]
+_DIALECT = mssql.dialect(paramstyle="qmark")  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,16 @@ def prepared() -> dict[str, ClauseElement]:
         for name, value in vars(importlib.import_module(module)).items()
         for where, statement in _held(value, f"{module.rpartition('.')[2]}.{name}")
     }
+
+
+def written() -> list[str]:
+    """The statements that modules hold as text, with marks for their parameters."""
+    return [
+        str(value.compile(dialect=_DIALECT))
+        for module in _modules()
+        for value in vars(importlib.import_module(module)).values()
+        if isinstance(value, TextClause)
+    ]
 
 
 def _modules() -> Iterator[str]:
