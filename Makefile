@@ -48,7 +48,7 @@ test-fast: $(STAMP)
 # What is about SQLite alone is left out.
 test-mssql: $(STAMP)
 	@test -n "$$DICOM_TEST_MSSQL_URL" || { echo "set DICOM_TEST_MSSQL_URL to the SQLAlchemy URL of a database that may be emptied (docs/sql-server.md)" >&2; exit 1; }
-	$(BIN)/pytest -q $(filter-out %_writer.py %_plans.py %_dialects.py, $(wildcard tests/contracts/test_index_*.py)) \
+	$(BIN)/pytest -q $(filter-out %_writer.py %_plans.py, $(wildcard tests/contracts/test_index_*.py)) \
 	    tests/contracts/test_state_table.py tests/contracts/test_lost_replies.py
 
 bench: $(STAMP)
