@@ -137,6 +137,7 @@ def prepare() -> None:
         asyncio.run(_check_index(settings))
     except StoreUnavailableError as error:
         sys.exit(error.message)
+    _inbox(settings)  # Of files, the folder is there before anybody has a need of the services.
 
 
 async def _check_index(settings: Settings) -> None:
