@@ -50,7 +50,7 @@ def build(root: Path, folder: Path) -> None:
     # The command is this interpreter's own pip, and every argument is made here.
     subprocess.run(install_command(root / "requirements.txt", packages), check=True)  # noqa: S603
     _strip(packages)
-    compile_modules(folder)
+    _compile(folder)
 
 
 def install_command(requirements: Path, packages: Path) -> list[str]:
@@ -117,13 +117,13 @@ def _strip(packages: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def compile_modules(folder: Path) -> None:
+def _compile(folder: Path) -> None:
     """Compile all modules: the package is mounted read-only, and each cold start would do it.
 
-    Whether a compiled module is up to date is not asked, so times of files do not matter; sets in
-    it are in the order of hashes, which are the same every time.
+    Whether a compiled module is up to date is not asked, so times of files do not matter. What is
+    written depends a little on what the process has compiled before, so there is one process.
     """
-    command = (sys.executable, "-m", "compileall", "-qq", "--workers", "0")
+    command = (sys.executable, "-m", "compileall", "-qq")
     subprocess.run(  # noqa: S603 - as above
         [*command, "--invalidation-mode", "unchecked-hash", "-s", str(folder), str(folder)],
         env={**os.environ, "PYTHONHASHSEED": "0"},

@@ -8,7 +8,6 @@ from infra.package import (
     PACKAGES,
     ROOT,
     app_files,
-    compile_modules,
     install_command,
     is_ignored,
     patterns,
@@ -76,19 +75,6 @@ def test_the_same_files_give_the_same_package(tmp_path: Path) -> None:
     assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "first.zip") as archive:
         assert archive.namelist() == ["a/file", "b/file", "c/file"]
-
-
-def test_the_same_module_is_compiled_the_same(tmp_path: Path) -> None:
-    compiled = set()
-    words = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu".split()
-    for name in ("first", "second", "third"):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "module.py").write_text(f"def f(a):\n    return a in {{{str(words)[1:-1]}}}\n")
-        compile_modules(folder)
-        [file] = folder.rglob("*.pyc")
-        compiled.add(file.read_bytes())
-    assert len(compiled) == 1
 
 
 def test_the_worker_looks_for_packages_where_they_are() -> None:
