@@ -11,11 +11,12 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.core.utils import parse_connection_string
 from azure.data.tables import TableServiceClient
-from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient, LinearRetry
 from obstore.auth.azure import AzureCredentialProvider
 from obstore.store import AzureStore
 from requests.adapters import HTTPAdapter
+
+from shared.adapters.azure_identity import AppIdentity, app_identity
 
 if TYPE_CHECKING:  # obstore has these for type checkers only
     from obstore.store import AzureConfig, ClientConfig, RetryConfig
@@ -106,10 +107,8 @@ class StorageAccount:
         return self.blobs.account_name or "account"
 
     @cached_property
-    def _credential(self) -> DefaultAzureCredential | ManagedIdentityCredential:
-        if self.client_id:
-            return ManagedIdentityCredential(client_id=self.client_id)
-        return DefaultAzureCredential()
+    def _credential(self) -> AppIdentity:
+        return app_identity(self.client_id)
 
 
 def make_container(container: ContainerClient) -> None:

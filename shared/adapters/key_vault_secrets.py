@@ -15,9 +15,9 @@ from azure.core.exceptions import (
     ResourceExistsError,
     ResourceNotFoundError,
 )
-from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 from azure.keyvault.secrets import SecretClient
 
+from shared.adapters.azure_identity import app_identity
 from shared.adapters.secret_names import checked_name
 from shared.errors import StoreUnavailableError
 
@@ -39,11 +39,7 @@ class KeyVaultSecrets:
 
     def __init__(self, vault_uri: str, client_id: str = "") -> None:
         """Use a vault by a user-assigned identity, else by the one that is found."""
-        self._credential: ManagedIdentityCredential | DefaultAzureCredential = (
-            ManagedIdentityCredential(client_id=client_id)
-            if client_id
-            else DefaultAzureCredential()
-        )
+        self._credential = app_identity(client_id)
         self._client = SecretClient(
             vault_uri,
             self._credential,

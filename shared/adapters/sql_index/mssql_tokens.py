@@ -3,14 +3,10 @@
 from collections.abc import Callable
 from threading import Lock
 
-from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError
-from azure.identity import (
-    DefaultAzureCredential,
-    ManagedIdentityCredential,
-    get_bearer_token_provider,
-)
+from azure.identity import get_bearer_token_provider
 
+from shared.adapters.azure_identity import app_identity
 from shared.errors import StoreUnavailableError
 
 _SCOPE = "https://database.windows.net/.default"
@@ -22,14 +18,7 @@ def identity_tokens(client_id: str) -> Callable[[], str]:
     Args:
         client_id: Of a user-assigned identity; without it, whoever DefaultAzureCredential finds.
     """
-    credential: TokenCredential
-    if client_id:
-        credential = ManagedIdentityCredential(
-            client_id=client_id, retry_total=2, connection_timeout=3, read_timeout=5
-        )
-    else:
-        credential = DefaultAzureCredential()
-    provide = get_bearer_token_provider(credential, _SCOPE)
+    provide = get_bearer_token_provider(app_identity(client_id), _SCOPE)
     one_at_a_time = Lock()
 
     def token() -> str:
