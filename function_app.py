@@ -12,7 +12,6 @@ from functions import (
     delete,
     health,
     ingest,
-    logs,
     metadata,
     operations,
     partitions,
@@ -23,7 +22,7 @@ from functions import (
     timers,
     uploads,
 )
-from shared import wiring
+from shared import logs, wiring
 from shared.settings import demands_function_keys
 
 logs.keep_private()

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import azure.functions as func
 from azurefunctions.extensions.bindings.blob import BlobClient
 
-from functions.observation import observed_run
 from shared import wiring
+from shared.runs import observed_run
 
 _RESULTS_KEPT = timedelta(days=7)
 

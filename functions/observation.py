@@ -1,24 +1,17 @@
-"""What is told of each request and run: an audit record, a trace and measures.
+"""What is told of each request: an audit record, a trace and measures."""
 
-An audit record is one line of JSON of the logger `audit`: hosts pass on the text of a log and
-nothing beside it. It alone names UIDs, as DICOM's own audit messages do (PS3.15 A.5.3, 2025b).
-"""
-
-import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
-import orjson
-
-from functions.logs import told
 from shared.access import ANYBODY, DataAction, Principal
+from shared.audit import write_record
 from shared.telemetry import Fact, Measure, Telemetry, Trace
 
 REQUEST_ID = "x-request-id"
@@ -27,13 +20,6 @@ _MOST_STUDIES = 100
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _IDENTIFIER = re.compile(r"[0-9.]{1,64}\Z|[0-9a-f-]{32,36}\Z", re.ASCII)
 """UIDs, and the ids that we give: what else clients write into paths may be anything."""
-
-_audit = logging.getLogger("audit")
-_log = logging.getLogger(__name__)
-
-
-class RunFailedError(Exception):
-    """A run by the clock or by a file failed; why is in the log, without the values it is about."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +74,7 @@ class Observation:
         """Tell it, once."""
         seconds = time.perf_counter() - self.started
         if self.action is not DataAction.ANONYMOUS:
-            _write(self._record(status, seconds))
+            write_record(self._record(status, seconds))
         if self.trace is None:
             return
         key: dict[str, Fact] = {"dicom.transaction": self.name, "http.response.status_code": status}
@@ -166,61 +152,6 @@ def current() -> Observation:
 def tell_studies(uids: Iterable[str]) -> None:
     """Name the studies that a request without one in its path is about, 100 at most."""
     current().studies = tuple(dict.fromkeys(uids))[:_MOST_STUDIES]
-
-
-class Run:
-    """What a run did, for its audit record; without anything there is none."""
-
-    def __init__(self) -> None:
-        self.done: dict[str, object] = {}
-
-    def did(self, **facts: str | int | None) -> None:
-        """Note counts and identifiers; 0 and None are nothing."""
-        self.done.update({name: fact for name, fact in facts.items() if fact})
-
-
-@contextmanager
-def observed_run(telemetry: Telemetry, name: str) -> Iterator[Run]:
-    """Observe what is done by the clock or for a file, and tell it if anything was done.
-
-    Raises:
-        RunFailedError: In place of any exception, for the host to log and to try again.
-    """
-    run, started = Run(), time.perf_counter()
-    trace = telemetry.trace(name)
-    error: str | None = None
-    try:
-        if trace is None:
-            yield run
-        else:
-            with trace.current():
-                yield run
-    except Exception as failure:  # noqa: BLE001 - whatever it is, the host would log its message
-        error = type(failure).__name__
-        _log.error("%s failed: %s", name, told(failure))
-        raise RunFailedError(error) from None
-    finally:
-        if error is not None or run.done:
-            _write(_run_record(name, run, error, time.perf_counter() - started))
-        if trace is not None:
-            trace.end({"dicom.transaction": name}, error)
-
-
-def _run_record(name: str, run: Run, error: str | None, seconds: float) -> dict[str, object]:
-    record: dict[str, object] = {
-        "time": datetime.now(UTC),
-        "transaction": name,
-        **run.done,
-        "milliseconds": round(seconds * 1000, 1),
-    }
-    return record if error is None else {**record, "error": error}
-
-
-def _write(record: Mapping[str, object]) -> None:
-    if _audit.isEnabledFor(logging.INFO):
-        line = orjson.dumps(record).decode()
-        # As Logger.info does, but for the search of the line of code that calls it.
-        _audit.handle(logging.LogRecord(_audit.name, logging.INFO, "", 0, line, None, None))
 
 
 def _request_id(traceparent: str | None) -> str:

@@ -6,9 +6,9 @@ import azure.durable_functions as df
 import azure.functions as func
 from azure.durable_functions.client import DurableFunctionsClient
 
-from functions.observation import observed_run
 from functions.orchestrations import DurableOrchestrations
 from shared import wiring
+from shared.runs import observed_run
 from shared.telemetry import Measure
 
 blueprint = df.Blueprint()

@@ -11,11 +11,11 @@ import pytest
 from azure.storage.blob import BlobClient
 
 from functions import ingest, timers
-from functions.observation import RunFailedError, observed_run
 from shared import wiring
 from shared.access import ALL_ACTIONS, CallerKind, DataAction, Principal
 from shared.adapters.no_telemetry import NoTelemetry
 from shared.dicom.resource import parse_path
+from shared.runs import RunFailedError, observed_run
 from shared.services.access import Access
 from shared.wiring import Services
 from tests.archive import Client, code_of, open_archive

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.logs import told
+from shared.logs import told
 
 ROOT = Path(__file__).parents[2]
 CANARY = "Canary^Tweety"
