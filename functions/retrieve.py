@@ -15,6 +15,7 @@ from shared.dicomweb.media_type import (
     acceptable_instances,
 )
 from shared.dicomweb.multipart import Chunk, MultipartWriter
+from shared.dicomweb.version_request import ORIGINAL_HEADER, wants_original
 from shared.dicomweb.warning import warning_header
 from shared.services.retrieve import Content, Retrieval
 from shared.services.zip_archive import ArchivedFile, zip_archive
@@ -40,7 +41,11 @@ async def retrieve_instances(request: Request, services: Services) -> Response:
     )
     path = parse_path(**request.path)
     retrieval = await services.retrieve.instances(
-        request.partition, path, ways, version=request.version
+        request.partition,
+        path,
+        ways,
+        version=request.version,
+        original=wants_original(request.headers),
     )
     return await _response(request, retrieval, retrieval.representation)
 
@@ -75,7 +80,7 @@ async def _response(
     request: Request, retrieval: Retrieval, representation: Representation
 ) -> Response:
     status = HTTPStatus.PARTIAL_CONTENT if retrieval.omitted else HTTPStatus.OK
-    headers = {"Vary": "Accept"}
+    headers = {"Vary": f"Accept, {ORIGINAL_HEADER}"}
     if retrieval.omitted:
         sentence = f"{retrieval.omitted} instances cannot be given in this transfer syntax"
         headers |= warning_header([sentence], request.headers.get("host", ""))

@@ -4,7 +4,7 @@ Every method raises StoreUnavailableError when its store does not answer now.
 """
 
 from collections.abc import AsyncIterator, Buffer, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol
@@ -173,8 +173,30 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What an updated instance begins with, in the place of the beginning of its stored file.
+
+    Attributes:
+        blob_id: Names the blobs of the head and of the metadata of the version.
+        length: Bytes of the head.
+        body_offset: Bytes of the stored file that the head replaces; the others follow it.
+    """
+
+    blob_id: str
+    length: int
+    body_offset: int
+
+    def is_whole(self, file_length: int) -> bool:
+        """Whether nothing of the stored file follows it."""
+        return self.body_offset >= file_length
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceFile:
     """What is kept of a stored file beside its bytes.
+
+    The file never changes; what the instance is now may differ from it by a head. All positions
+    are those in the stored file.
 
     Attributes:
         blob_id: Names its blobs; 32 hexadecimal digits, time-ordered.
@@ -183,6 +205,7 @@ class InstanceFile:
         pixel_data_offset: Bytes from the start of the file to the value of its pixel data.
         frames: The frame map as JSON text, "blob" when it is too big for a row and lies in a blob
             of its own, or None where frames cannot be told apart.
+        head: Of the newest version, None where that is the file as it was stored.
     """
 
     blob_id: str
@@ -191,6 +214,24 @@ class InstanceFile:
     transfer_syntax_uid: str
     pixel_data_offset: int | None = None
     frames: str | None = None
+    head: Head | None = None
+
+    @property
+    def as_stored(self) -> "InstanceFile":
+        """The first version, whatever has become of the instance since."""
+        return self if self.head is None else replace(self, head=None)
+
+    @property
+    def metadata_id(self) -> str:
+        """Names the metadata blob of the version."""
+        return self.blob_id if self.head is None else self.head.blob_id
+
+    @property
+    def version_length(self) -> int:
+        """Bytes of the version as a file."""
+        if self.head is None:
+            return self.length
+        return self.head.length + self.length - self.head.body_offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +342,7 @@ class Change:
     Attributes:
         sequence: From 1, without gaps.
         timestamp: UTC; never less than that of an entry before.
-        blob_id: Names the blobs of the instance as it is now, None where it is deleted.
+        blob_id: Names the metadata of the instance as it is now, None where it is deleted.
     """
 
     sequence: int
@@ -321,7 +362,8 @@ class Match:
         attributes: Everything the rows of the result's level and of the levels above keep, merged.
         computed: The computed attributes of the result's level and of the levels above
             (shared.dicom.searchable.COMPUTED), without those that depend on the request.
-        newest_blob_id: Blob of the newest instance below the result, for what rows do not keep.
+        newest_blob_id: Names the metadata of the newest instance below the result, for what rows
+            do not keep.
         transfer_syntax_uid: In which the result is stored, if it is an instance.
         has_pixels: Whether it is an instance with pixel data.
     """
@@ -466,7 +508,7 @@ class Index(Protocol):
         """Drop rows whose blobs are removed."""
 
     async def known_blob_ids(self, blob_ids: Sequence[str]) -> frozenset[str]:
-        """Those that an instance names, or that wait for their removal."""
+        """Those that an instance or its head names, or that wait for their removal."""
 
     # Life
 

@@ -25,10 +25,11 @@ _FIRST_PIXEL_DATA = 0x7FE00008
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
-def read_data_set(content: bytes, syntax_uid: str) -> Dataset:
+def read_data_set(content: bytes, syntax_uid: str, *, up_to_pixels: bool = True) -> Dataset:
     """The data set of a file, its file meta information with it, up to pixel data if it has any.
 
-    `content` is that of the file, its data set inflated if it was deflated.
+    `content` is that of the file, its data set inflated if it was deflated. Without `up_to_pixels`
+    it is read to its end.
 
     Raises:
         NotAcceptableError: pydicom cannot read it.
@@ -36,9 +37,9 @@ def read_data_set(content: bytes, syntax_uid: str) -> Dataset:
     try:
         with quiet():
             if transfer_syntax(syntax_uid).is_deflated:
-                dataset = _read_inflated(content)
+                dataset = _read_inflated(content, up_to_pixels=up_to_pixels)
             else:
-                dataset = dcmread(BytesIO(content), force=True, stop_before_pixels=True)
+                dataset = dcmread(BytesIO(content), force=True, stop_before_pixels=up_to_pixels)
             if not hasattr(dataset, "file_meta"):
                 dataset.file_meta = FileMetaDataset()
             dataset.file_meta.TransferSyntaxUID = UID(syntax_uid)
@@ -47,14 +48,26 @@ def read_data_set(content: bytes, syntax_uid: str) -> Dataset:
     return dataset
 
 
-def _read_inflated(content: bytes) -> Dataset:
+def read_without_pixels(content: bytes, syntax_uid: str) -> Dataset:
+    """The data set of a file, with what follows pixel data, but without these.
+
+    Raises:
+        NotAcceptableError: pydicom cannot read it.
+    """
+    dataset = read_data_set(content, syntax_uid, up_to_pixels=False)
+    for tag in PIXEL_DATA:
+        dataset.pop(int(tag, 16), None)
+    return dataset
+
+
+def _read_inflated(content: bytes, *, up_to_pixels: bool) -> Dataset:
     offset = data_set_offset(content)
     meta = BytesIO(content[PREFIXED_LENGTH:offset])
     dataset = read_dataset(
         BytesIO(content[offset:]),
         is_implicit_VR=False,
         is_little_endian=True,
-        stop_when=lambda tag, _vr, _length: tag >= _FIRST_PIXEL_DATA,
+        stop_when=(lambda tag, _vr, _length: tag >= _FIRST_PIXEL_DATA) if up_to_pixels else None,
     )
     dataset.file_meta = FileMetaDataset(
         read_dataset(meta, is_implicit_VR=False, is_little_endian=True)

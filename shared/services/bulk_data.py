@@ -131,14 +131,14 @@ class BulkData:
             yield BulkPart(f"{instance.path}/frames/{number}", type_, body)
 
     async def _bulk(self, file: InstanceFile) -> Mapping[str, tuple[int, int]]:
-        content = await self._blobs.get(metadata_blob(file.blob_id))
+        content = await self._blobs.get(metadata_blob(file.metadata_id))
         return await asyncio.to_thread(bulk_of, content)
 
     async def _turned_widths(self, file: InstanceFile, references: list[str]) -> dict[str, int]:
         """How many bytes are turned around in each value, where any are."""
         if transfer_syntax(file.transfer_syntax_uid).is_little_endian or not references:
             return {}
-        content = await self._blobs.get(metadata_blob(file.blob_id))
+        content = await self._blobs.get(metadata_blob(file.metadata_id))
         document = (await asyncio.to_thread(unpack, content)).document
         return {path: _WIDTHS.get(_vr(document, path), 1) for path in references}
 

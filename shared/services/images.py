@@ -12,12 +12,18 @@ from shared.dicom.blob_names import frames_blob
 from shared.dicom.frames import FramePositions, from_json
 from shared.dicom.header import PixelDataElement
 from shared.dicom.pixels.image import MAX_FRAME_LENGTH, ImageDescription, StoredFrame
-from shared.dicom.stored_data_set import add_attributes_behind, pixel_data_element, read_data_set
+from shared.dicom.stored_data_set import (
+    add_attributes_behind,
+    pixel_data_element,
+    read_data_set,
+    read_without_pixels,
+)
 from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN, transfer_syntax
 from shared.errors import NotAcceptableError, NotFoundError, StoreUnavailableError
 from shared.ports import BlobStore, InstanceFile
 from shared.services.metadata_file import decompress
 from shared.services.stored_file import StoredFile, spooled, stored_file
+from shared.services.version_file import head_file
 
 MAX_HEAD_LENGTH = 64 << 20
 """Bytes of a file beside its pixel data that are held to decode or re-encode it."""
@@ -142,8 +148,12 @@ class Images:
         """
         async with spooled(stored_file(self._blobs, file)) as content:
             image = await self._read(file, content)
+            if file.head is not None:
+                image = replace(image, data_set=await self._updated(file))
             end = _end_of_pixels(image)
-            if end < file.length or transfer_syntax(file.transfer_syntax_uid).is_deflated:
+            is_complete = file.head is not None and file.head.is_whole(file.length)
+            is_deflated = transfer_syntax(file.transfer_syntax_uid).is_deflated
+            if not is_complete and (end < file.length or is_deflated):
                 behind = await _held(content, end)
                 is_encapsulated = image.pixel_data.length is None
                 await asyncio.to_thread(
@@ -157,8 +167,16 @@ class Images:
         Raises:
             NotAcceptableError: It cannot be read again, or is too large.
         """
+        if file.head is not None:
+            return await self._updated(file)
         content = await _held(stored_file(self._blobs, file), 0)
         return await asyncio.to_thread(read_data_set, content, file.transfer_syntax_uid)
+
+    async def _updated(self, file: InstanceFile) -> Dataset:
+        """The data set of an updated instance, without its pixel data."""
+        content = await _held(head_file(self._blobs, file), 0)
+        syntax_uid = file.transfer_syntax_uid
+        return await asyncio.to_thread(read_without_pixels, content, syntax_uid)
 
     async def _read(self, file: InstanceFile, content: StoredFile) -> OpenImage:
         positions = await frame_positions(self._blobs, file)

@@ -12,13 +12,15 @@ from shared.dicom import xml_model
 from shared.dicom.blob_names import metadata_blob
 from shared.dicom.json_model import dumps, without_bulk
 from shared.dicom.resource import Level, ResourcePath
-from shared.ports import BlobStore, Index, Partition, Version
+from shared.ports import BlobStore, Index, InstanceFile, Partition, StoredInstance, Version
 from shared.services.metadata_file import document_of, with_base_url
 from shared.services.missing import missing
+from shared.services.read_ahead import read_ahead
 from shared.services.series_document import SeriesDocuments
 
 _REMEMBERED_BYTES = 33_554_432
 _LARGEST_REMEMBERED_BYTES = 4_194_304
+_READS_AT_ONCE = 16
 _GZIP = 31
 _ANSWER_LEVEL = 1
 """Answers are compressed on the fly, where speed counts for more than the last per cent."""
@@ -32,11 +34,13 @@ class View:
         base_url: Service root for the references to bulk values.
         has_bulk: Whether bulk values are shown at all; v1 leaves them out.
         is_gzip: Whether the answer is compressed.
+        original: Whether instances are told as they were stored, before any update.
     """
 
     base_url: str
     has_bulk: bool
     is_gzip: bool
+    original: bool = False
 
 
 class Metadata:
@@ -70,7 +74,7 @@ class Metadata:
         if known is not None:
             yield known
             return
-        blocks = self._blocks(partition, path)
+        blocks = self._blocks(partition, path, original=view.original)
         chunks = _as_array(blocks, view)
         if view.is_gzip:
             chunks = _gzipped(chunks)
@@ -86,23 +90,36 @@ class Metadata:
             self._answers.put(key, b"".join(kept))
 
     async def xml(
-        self, partition: Partition, path: ResourcePath, base_url: str
+        self, partition: Partition, path: ResourcePath, base_url: str, *, original: bool = False
     ) -> AsyncIterator[bytes]:
         """Each of the data sets at or below a path in the Native DICOM Model."""
-        async for block in self._blocks(partition, path):
+        async for block in self._blocks(partition, path, original=original):
             for document in await asyncio.to_thread(_xml_of, with_base_url(block, base_url)):
                 yield document
 
-    async def _blocks(self, partition: Partition, path: ResourcePath) -> AsyncIterator[bytes]:
+    async def _blocks(
+        self, partition: Partition, path: ResourcePath, *, original: bool
+    ) -> AsyncIterator[bytes]:
+        if original:  # Series documents have the newest versions only.
+            instances = self._index.instances(partition, path)
+            async for block in read_ahead(instances, self._as_stored, depth=_READS_AT_ONCE):
+                yield block
+            return
         if path.level is Level.INSTANCE:
             instance = await self._index.find_instance(partition, path)
             if instance is not None:
-                content = await self._blobs.get(metadata_blob(instance.file.blob_id))
-                yield document_of(content) + b"\n"
+                yield await self._line(instance.file)
             return
         for series in await self._index.series(partition, path):
             async for block in self._documents.lines(series):
                 yield block
+
+    async def _as_stored(self, instance: StoredInstance) -> bytes:
+        return await self._line(instance.file.as_stored)
+
+    async def _line(self, file: InstanceFile) -> bytes:
+        content = await self._blobs.get(metadata_blob(file.metadata_id))
+        return document_of(content) + b"\n"
 
 
 type _Key = tuple[int, ResourcePath, Version, View]

@@ -14,7 +14,7 @@ import orjson
 
 from shared.dicom.json_model import Document, dumps
 from shared.dicom.resource import ResourcePath, parse_path
-from shared.ports import InstanceFile
+from shared.ports import Head, InstanceFile
 
 _GZIP = 31  # window bits of zlib for the gzip format
 _LEVEL = 4
@@ -26,6 +26,9 @@ _STORED_REFERENCE = b'"BulkDataURI":"studies/'
 @dataclass(frozen=True, slots=True)
 class MetadataFile:
     """What a metadata blob holds.
+
+    That of an updated instance has the head of its version in `file`, and lies under the head's
+    id: it is newer than that of the file as stored, and than those of older heads.
 
     Attributes:
         bulk: Where bulk values lie in the file: tag path -> (offset, length in bytes).
@@ -53,6 +56,8 @@ class MetadataFile:
             "frames": self.file.frames,
             "bulk": self.bulk,
         }
+        if (version := self.file.head) is not None:
+            head["head"] = [version.blob_id, version.length, version.body_offset]
         return compress(orjson.dumps(head) + b"\n" + dumps(self.document))
 
 
@@ -70,6 +75,7 @@ def unpack(content: Buffer) -> MetadataFile:
             transfer_syntax_uid=head["transferSyntax"],
             pixel_data_offset=head["pixelDataOffset"],
             frames=head["frames"],
+            head=Head(*head["head"]) if "head" in head else None,
         ),
         bulk={path: (offset, length) for path, (offset, length) in head["bulk"].items()},
         document=orjson.loads(second),

@@ -221,7 +221,7 @@ class Render:
         return Rendered(f"{instance.path}/rendered", name, type_.is_multipart, length, body)
 
     async def _document(self, instance: StoredInstance, wish: Wish) -> Rendered:
-        content = await self._blobs.get(metadata_blob(instance.file.blob_id))
+        content = await self._blobs.get(metadata_blob(instance.file.metadata_id))
         metadata = await asyncio.to_thread(unpack, content)
         document = metadata.document
         element = document.get(_DOCUMENT, {})

@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Buffer, Callable, Mapping,
 from dataclasses import dataclass, replace
 from functools import partial
 
-from shared.dicom.blob_names import dicom_blob
 from shared.dicom.frames import FramePositions
-from shared.dicom.preamble import harmless
 from shared.dicom.resource import ResourcePath
 from shared.dicom.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
 from shared.dicomweb.media_type import AS_STORED, Representation
@@ -23,8 +21,8 @@ from shared.services.pixel_work import AT_ONCE
 from shared.services.read_ahead import read_ahead
 from shared.services.stored_frames import stored_frames
 from shared.services.transcoding import Transcoding, can_transcode
+from shared.services.version_file import version_file
 
-_SMALL_BYTES = 1_048_576
 _READS_AT_ONCE = 4
 _LARGEST_TRANSCODED_V1_BYTES = 104_857_600
 
@@ -94,17 +92,19 @@ class Retrieve:
         ways: Sequence[Representation],
         *,
         version: int,
+        original: bool = False,
     ) -> Retrieval:
         """The files at or below a path, in the way that gives the most of them.
 
         Of ways that give as many, the one that transcodes the fewest is taken, then the first.
+        With `original`, they are given as they were stored, whatever has been updated since.
 
         Raises:
             NotFoundError: Nothing is there.
             NotAcceptableError: None of them can be given in any of the ways; in v1 also when a
                 transfer syntax is asked for and there are several instances, or a large one.
         """
-        instances = self._index.instances(partition, path)
+        instances = self._versions(partition, path, original=original)
         if ways[0].transfer_syntax_uid == AS_STORED:
             first = await anext(instances, None)
             if first is None:
@@ -126,7 +126,7 @@ class Retrieve:
         syntax_uid = way.transfer_syntax_uid
         wanted = (
             instance
-            async for instance in self._index.instances(partition, path)
+            async for instance in self._versions(partition, path, original=original)
             if _Kind.of(instance.file).is_given_in(syntax_uid)
         )
         load = partial(self._given, syntax_uid, is_only=stored.total() == 1)
@@ -172,6 +172,12 @@ class Retrieve:
             _check_length(file, way.transfer_syntax_uid)
         image = await self._images.open(file)
         return Retrieval(way, self._transcoded_frames(path, image, way, frames))
+
+    async def _versions(
+        self, partition: Partition, path: ResourcePath, *, original: bool
+    ) -> AsyncIterator[StoredInstance]:
+        async for instance in self._index.instances(partition, path):
+            yield replace(instance, file=instance.file.as_stored) if original else instance
 
     async def _stored_frames(
         self,
@@ -219,12 +225,8 @@ class Retrieve:
 
     async def _as_stored(self, instance: StoredInstance) -> Content:
         file = instance.file
-        name = dicom_blob(file.blob_id)
-        if file.length <= _SMALL_BYTES:
-            body = _each(harmless(await self._blobs.get(name)))
-        else:
-            body = _file(self._blobs.stream(name))
-        return Content(instance.path, file.transfer_syntax_uid, file.length, body)
+        body = await version_file(self._blobs, file)
+        return Content(instance.path, file.transfer_syntax_uid, file.version_length, body)
 
 
 def _not_given(what: str) -> NotAcceptableError:
@@ -272,10 +274,3 @@ async def _chain(
     yield first
     async for instance in rest:
         yield instance
-
-
-async def _file(pieces: AsyncIterator[Buffer]) -> AsyncIterator[Chunk]:
-    for piece in harmless(await anext(pieces, b"")):
-        yield memoryview(piece)
-    async for piece in pieces:
-        yield memoryview(piece)

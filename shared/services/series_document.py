@@ -133,7 +133,7 @@ class SeriesDocuments:
 
     async def _line(self, instance: StoredInstance) -> tuple[StoredInstance, bytes | None]:
         try:
-            content = await self._blobs.get(metadata_blob(instance.file.blob_id))
+            content = await self._blobs.get(metadata_blob(instance.file.metadata_id))
         except BlobNotFoundError:
             return instance, None  # Deleted, and cleaned up, while it was listed.
         return instance, document_of(content) + b"\n"

@@ -86,7 +86,7 @@ _ENTRIES = select(
     change.c.sop_instance_uid,
     partition.c.name,
     instance.c.watermark,
-    instance.c.blob_id,
+    func.coalesce(instance.c.head_id, instance.c.blob_id).label("blob_id"),
 ).select_from(
     change.join(partition, partition.c.partition_key == change.c.partition_key)
     .outerjoin(

@@ -4,7 +4,7 @@ Studies are locked before anything is read of them; rows are changed in one orde
 series by key, their instances.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import batched, islice
@@ -54,6 +54,7 @@ FIND = (
         instance.c.blob_id,
         instance.c.sha256,
         instance.c.frames,
+        instance.c.head_id,
     )
     .select_from(
         study.outerjoin(
@@ -135,6 +136,13 @@ class Held:
     blob_id: str
     sha256: str
     has_frames_blob: bool
+    head_id: str | None
+
+    def blobs(self) -> Iterator[tuple[str, bool]]:
+        """All blobs of it by their ids, and whether each has a frame map blob."""
+        yield self.blob_id, self.has_frames_blob
+        if self.head_id is not None:
+            yield self.head_id, False
 
 
 def commit_all(
@@ -219,7 +227,9 @@ class Batch:
             self.series[owner.uid, parent.uid] = parent
         if row.watermark is not None:
             path = ResourcePath(owner.uid, parent.uid, Uid(row.sop_instance_uid))
-            self.held[path] = Held(row.watermark, row.blob_id, row.sha256, row.frames == "blob")
+            self.held[path] = Held(
+                row.watermark, row.blob_id, row.sha256, row.frames == "blob", row.head_id
+            )
 
     def add(self, instances: Sequence[NewInstance]) -> None:
         """Add instances, in the place of those that the index holds, and what follows from them."""
@@ -253,9 +263,9 @@ class Batch:
         parent.after = overlay(parent.after, item.attributes[Level.SERIES])
         parent.more_instances += more_instances
         parent.revision = watermark
-        self.held[path] = Held(
-            watermark, item.file.blob_id, item.file.sha256, item.file.frames == "blob"
-        )
+        file = item.file
+        head_id = None if file.head is None else file.head.blob_id
+        self.held[path] = Held(watermark, file.blob_id, file.sha256, file.frames == "blob", head_id)
 
     def _write_studies(self) -> None:
         for parent in self.series.values():
@@ -378,7 +388,7 @@ def _new_series(item: SeriesRow) -> Mapping[str, Any]:
 
 
 def _row(item: NewInstance, watermark: int, parent: SeriesRow) -> Mapping[str, Any]:
-    file, attributes = item.file, item.attributes[Level.INSTANCE]
+    file, attributes, head = item.file, item.attributes[Level.INSTANCE], item.file.head
     return {
         "watermark": watermark,
         "study_key": parent.study.key,
@@ -390,5 +400,8 @@ def _row(item: NewInstance, watermark: int, parent: SeriesRow) -> Mapping[str, A
         "transfer_syntax_uid": file.transfer_syntax_uid,
         "pixel_data_offset": file.pixel_data_offset,
         "frames": file.frames,
+        "head_id": None if head is None else head.blob_id,
+        "head_length": None if head is None else head.length,
+        "body_offset": None if head is None else head.body_offset,
         **described(Level.INSTANCE, attributes),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -131,7 +132,8 @@ class _Removal:
         level = self._path.level
         self._connection.execute(_DROP_INSTANCES[level], {"row_key": keys[level]})
         blobs = ((item.file.blob_id, item.file.frames == "blob") for item in self._removed)
-        deleted_blobs.add_instances(self._connection, blobs, self._blobs_until)
+        heads = ((item.file.head.blob_id, False) for item in self._removed if item.file.head)
+        deleted_blobs.add_instances(self._connection, chain(blobs, heads), self._blobs_until)
 
     def _drop_series(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> None:
         documents = [

@@ -29,6 +29,9 @@ _FORGET = delete(deleted_blob).where(
 _NAMED = select(instance.c.blob_id).where(
     instance.c.blob_id.in_(bindparam("blob_ids", expanding=True))
 )
+_NAMED_HEADS = select(instance.c.head_id).where(
+    instance.c.head_id.in_(bindparam("blob_ids", expanding=True))
+)
 _WAITING = select(deleted_blob.c.blob_id).where(
     deleted_blob.c.blob_id.in_(bindparam("blob_ids", expanding=True))
 )
@@ -88,5 +91,6 @@ def known_blob_ids(connection: Connection, blob_ids: Sequence[str]) -> frozenset
     """Those that an instance names, or that wait for their removal."""
     known: set[str] = set()
     for some in batched(blob_ids, _IDS_AT_ONCE, strict=False):
-        known.update(connection.execute(_NAMED, {"blob_ids": some}).scalars())
+        for named in (_NAMED, _NAMED_HEADS):
+            known.update(connection.execute(named, {"blob_ids": some}).scalars())
     return waiting(connection, blob_ids) | known

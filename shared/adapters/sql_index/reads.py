@@ -1,6 +1,7 @@
 """Reading studies, series and instances by their UIDs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, literal, select
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, literal, select
 from shared.adapters.sql_index.schema import instance, series, study
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
-from shared.ports import InstanceFile, SeriesState, StoredInstance, Version
+from shared.ports import Head, InstanceFile, SeriesState, StoredInstance, Version
 
 type _Select = Select[*tuple[Any, ...]]
 
@@ -22,6 +23,9 @@ _FILE_COLUMNS = (
     instance.c.transfer_syntax_uid,
     instance.c.pixel_data_offset,
     instance.c.frames,
+    instance.c.head_id,
+    instance.c.head_length,
+    instance.c.body_offset,
 )
 _STUDY_SERIES = study.join(series, series.c.study_key == study.c.study_key)
 _TO_INSTANCES = _STUDY_SERIES.join(instance, instance.c.series_key == series.c.series_key)
@@ -135,9 +139,7 @@ def series_members(connection: Connection, state: SeriesState, after: int) -> li
     rows = connection.execute(_MEMBERS, {"series_key": state.key, "after": after})
     study_uid, series_uid = state.path.study, state.path.series
     return [
-        StoredInstance(
-            ResourcePath(study_uid, series_uid, Uid(uid)), watermark, InstanceFile(*file)
-        )
+        StoredInstance(ResourcePath(study_uid, series_uid, Uid(uid)), watermark, _file(*file))
         for uid, watermark, *file in rows
     ]
 
@@ -151,7 +153,15 @@ def series_member_uids(connection: Connection, state: SeriesState, up_to: int) -
 def _stored(row: Row[*tuple[Any, ...]]) -> StoredInstance:
     study_uid, series_uid, instance_uid, watermark, *file = row
     path = ResourcePath(Uid(study_uid), Uid(series_uid), Uid(instance_uid))
-    return StoredInstance(path, watermark, InstanceFile(*file))
+    return StoredInstance(path, watermark, _file(*file))
+
+
+def _file(*columns: Any) -> InstanceFile:  # noqa: ANN401
+    *stored, head_id, head_length, body_offset = columns
+    file = InstanceFile(*stored)
+    if head_id is None:
+        return file
+    return replace(file, head=Head(head_id, head_length, body_offset))
 
 
 def _series_state(row: Row[*tuple[Any, ...]]) -> SeriesState:

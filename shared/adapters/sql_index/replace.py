@@ -86,16 +86,18 @@ def _replace(
     if changed:
         batch.add(changed)
     if replaced:
-        blobs = ((held.blob_id, held.has_frames_blob) for held in replaced.values())
+        blobs = (blob for held in replaced.values() for blob in held.blobs())
         deleted_blobs.add_instances(connection, blobs, blobs_until)
-        _describe_anew(connection, partition_key, batch, replaced)
+        describe_anew(connection, partition_key, batch, replaced)
     return [_outcome(batch.held[item.path], replaced.get(item.path), item) for item in instances]
 
 
 def _is_same(held: Held | None, item: NewInstance) -> bool:
-    return held is not None and (
-        held.blob_id == item.file.blob_id or held.sha256 == item.file.sha256
-    )
+    if held is None:
+        return False
+    # An updated instance is no longer the file that was stored.
+    is_same_file = held.sha256 == item.file.sha256 and held.head_id is None
+    return held.blob_id == item.file.blob_id or is_same_file
 
 
 def _outcome(held: Held, replaced: Held | None, item: NewInstance) -> CommitOutcome:
@@ -104,7 +106,7 @@ def _outcome(held: Held, replaced: Held | None, item: NewInstance) -> CommitOutc
     return Committed(held.watermark, None if replaced is None else replaced.blob_id)
 
 
-def _describe_anew(
+def describe_anew(
     connection: Connection, partition_key: int, batch: Batch, paths: Iterable[ResourcePath]
 ) -> None:
     """Let studies and series forget what only replaced instances said of them."""

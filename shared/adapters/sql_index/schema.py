@@ -40,7 +40,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mssql import DATETIME2
 
-REVISION = "0006"
+REVISION = "0007"
 """The migration that this code is written for."""
 
 MAX_TEXT = 200
@@ -241,11 +241,22 @@ instance = Table(
     Column("transfer_syntax_uid", _ascii(64), nullable=False),
     Column("pixel_data_offset", BigInteger),
     Column("frames", UnicodeText),
+    # Of an updated instance: what it begins with instead of the first bytes of its file.
+    Column("head_id", _ascii(32)),
+    Column("head_length", BigInteger),
+    Column("body_offset", BigInteger),
     Column("attributes", UnicodeText, nullable=False),
     Column("sop_class_uid", _ascii(64)),
     Column("instance_number", BigInteger),
 )
 _unique(instance, "blob_id")
+Index(
+    "ix_instance_head_id",
+    instance.c.head_id,
+    unique=True,
+    sqlite_where=instance.c.head_id.is_not(None),
+    mssql_where=instance.c.head_id.is_not(None),
+)
 _unique(instance, "series_key", "sop_instance_uid")
 Index("ix_instance_partition", instance.c.partition_key)
 Index("ix_instance_study", instance.c.study_key)

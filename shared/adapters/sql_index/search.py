@@ -212,6 +212,7 @@ def _joined(table: Table, needed: set[FromClause]) -> FromClause:
     return joined
 
 
+_METADATA_ID = func.coalesce(instance.c.head_id, instance.c.blob_id)
 _STUDY_COLUMNS = (
     study.c.study_instance_uid,
     study.c.attributes.label("study_attributes"),
@@ -229,7 +230,7 @@ _SERIES_COLUMNS = (
 def _results(level: Level, keys: _Select) -> _Select:
     """The rows of results, newest first, with all that is told of the levels above."""
     page = keys.subquery("page")
-    newest = select(instance.c.blob_id).order_by(instance.c.watermark.desc()).limit(1)
+    newest = select(_METADATA_ID).order_by(instance.c.watermark.desc()).limit(1)
     match level:
         case Level.STUDY:
             blob = newest.where(instance.c.study_key == study.c.study_key).scalar_subquery()
@@ -249,7 +250,7 @@ def _results(level: Level, keys: _Select) -> _Select:
                 *_SERIES_COLUMNS,
                 instance.c.sop_instance_uid,
                 instance.c.attributes.label("instance_attributes"),
-                instance.c.blob_id,
+                _METADATA_ID.label("blob_id"),
                 instance.c.transfer_syntax_uid,
                 instance.c.pixel_data_offset,
             ).select_from(
