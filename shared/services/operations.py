@@ -7,7 +7,7 @@ activities find done.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -23,7 +23,7 @@ from shared.ports import (
 )
 
 _SETTLING = timedelta(seconds=30)
-"""An operation younger than this may not have reached the engine yet."""
+"""An operation heard of since may be on its way to the engine, so nobody need look after it."""
 
 _ENDED = {
     OrchestrationState.COMPLETED: OperationStatus.FAILED,  # It would have said how it ended.
@@ -42,7 +42,7 @@ class OperationRunningError(ConflictError):
         self.operation_id = operation_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Operations:
     """What is known of long-running operations.
 
@@ -52,6 +52,7 @@ class Operations:
 
     table: OperationTable
     history: timedelta
+    _has_looked: bool = field(default=False, init=False)
 
     async def start(
         self,
@@ -152,12 +153,20 @@ class Operations:
         )
 
     async def watch(self, orchestrations: Orchestrations) -> int:
-        """Start again what the engine has forgotten, end what has ended there, and count both."""
-        newest = datetime.now(UTC) - _SETTLING
-        waiting = [one for one in await self.table.unfinished() if one.last_updated < newest]
+        """Start again what the engine has forgotten, end what has ended there, and count both.
+
+        The first look after a start passes nothing over: an engine in memory has just begun, and
+        knows none of them. To start one that another instance is about to start is harmless, as
+        the id of the orchestration is that of the operation.
+        """
+        waiting = await self.table.unfinished()
+        if self._has_looked:
+            newest = datetime.now(UTC) - _SETTLING
+            waiting = [one for one in waiting if one.last_updated < newest]
         mended = 0
         for operation in waiting:
             mended += await self._mend(orchestrations, operation)
+        self._has_looked = True
         if mended:
             _log.warning("watchdog: %d operations were started again or ended", mended)
         return mended

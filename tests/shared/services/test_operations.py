@@ -8,7 +8,7 @@ import pytest
 from durabletask.client import AsyncTaskHubGrpcClient
 
 from functions.orchestrations import DurableOrchestrations
-from shared.errors import ConflictError, NotFoundError
+from shared.errors import ConflictError, NotFoundError, StoreUnavailableError
 from shared.ports import OperationStatus, OperationType, OrchestrationState
 from shared.services.operations import OperationRunningError
 from shared.wiring import Services
@@ -145,6 +145,7 @@ async def test_what_was_never_asked_for_is_not_found(
 async def test_what_the_engine_has_forgotten_is_started_again(
     services: Services, engine: DurableOrchestrations
 ) -> None:
+    await services.operations.watch(engine)
     async with running_engine({}, {}) as another:
         started = await services.operations.start(another, OperationType.UPDATE, {})
     assert await engine.state(started.id) is OrchestrationState.UNKNOWN
@@ -155,6 +156,32 @@ async def test_what_the_engine_has_forgotten_is_started_again(
 
     assert await engine.state(started.id) is OrchestrationState.UNFINISHED
     assert await services.operations.watch(engine) == 0
+
+
+async def test_the_first_look_after_a_start_waits_for_nothing(
+    services: Services, engine: DurableOrchestrations
+) -> None:
+    async with AsyncTaskHubGrpcClient(host_address="127.0.0.1:1") as client:
+        away = DurableOrchestrations(client)
+        started = await services.operations.start(away, OperationType.UPDATE, {})
+        with pytest.raises(StoreUnavailableError):
+            await services.operations.watch(away)
+    await services.operations.report(started.id, 40)
+
+    assert await services.operations.watch(engine) == 1
+
+    assert await engine.state(started.id) is OrchestrationState.UNFINISHED
+    assert (await services.operations.get(started.id)).percent_complete == 40
+
+
+async def test_what_two_start_at_once_runs_once(
+    services: Services, engine: DurableOrchestrations
+) -> None:
+    """As when an instance has its first look while another one starts the operation."""
+    started = await services.operations.start(engine, OperationType.UPDATE, {})
+    await engine.start(started)
+    assert await services.operations.watch(engine) == 0
+    assert await engine.state(started.id) is OrchestrationState.UNFINISHED
 
 
 @pytest.mark.parametrize(
