@@ -80,6 +80,17 @@ class ConflictError(DicomWebError):
     """The state of the archive does not allow this now."""
 
 
+class TagLimitError(ConflictError):
+    """There would be more extended query tags than are allowed."""
+
+
+class TagSetChangedError(DicomWebError):
+    """Instances were read for another set of extended query tags than there is now."""
+
+    def __init__(self) -> None:
+        super().__init__("The set of extended query tags has changed.")
+
+
 class PayloadTooLargeError(DicomWebError):
     """A body, part or result is over a configured limit."""
 

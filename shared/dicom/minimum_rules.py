@@ -55,6 +55,49 @@ def _integer(value: object) -> str | None:
     return "Value cannot be parsed as a valid integer."
 
 
+def _date_time(value: str) -> str | None:
+    found = _DATE_TIME.match(value)
+    if found is None:
+        return "Value cannot be parsed as a valid date and time."
+    year, month, day = (int(part or 1) for part in found.groups())
+    try:
+        date(year, month, day)
+    except ValueError:
+        return "Value cannot be parsed as a valid date and time."
+    return None
+
+
+_DATE_TIME = re.compile(
+    r"(\d{4})(?:(\d{2})(?:(\d{2})"
+    r"(?:(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?)?)?)?"
+    r"(?:[+-](?:0\d|1[0-4])[0-5]\d)?\s*\Z",
+    re.ASCII,
+)
+
+
+def _decimal(value: object) -> str | None:
+    if isinstance(value, int | float) or (isinstance(value, str) and _DECIMAL.match(value)):
+        return None
+    return "Value cannot be parsed as a valid decimal number."
+
+
+_DECIMAL = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*\Z", re.ASCII)
+
+
+def _number_of(length: int) -> Callable[[object], str | None]:
+    """A number of a binary VR; in a document it is no longer bytes, or not such a number."""
+
+    def check(value: object) -> str | None:
+        if isinstance(value, int | float) or value in _NOT_FINITE:
+            return None
+        return f"Value length is not expected length of {length} bytes."
+
+    return check
+
+
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+
+
 def _long_string(value: str) -> str | None:
     if len(value) > _LONG_STRING:
         return f"Value exceeds maximum length of {_LONG_STRING} characters."
@@ -90,11 +133,19 @@ MINIMUM_RULES: dict[str, Callable[[Any], str | None]] = {
     "AS": _age,
     "CS": _at_most(16),
     "DA": _date,
+    "DS": _decimal,
+    "DT": _date_time,
+    "FD": _number_of(8),
+    "FL": _number_of(4),
     "IS": _integer,
     "LO": _long_string,
     "PN": _person_name,
     "SH": _at_most(16),
+    "SL": _number_of(4),
+    "SS": _number_of(2),
     "TM": _time,
     "UI": _unique_identifier,
+    "UL": _number_of(4),
+    "US": _number_of(2),
 }
-"""By VR; those of the indexed attributes."""
+"""By VR; those of the indexed attributes and of extended query tags."""

@@ -44,6 +44,26 @@ _KIND_OF_VR = {
 }
 
 
+def kind_of_vr(vr: str) -> Kind:
+    """How the values of a VR compare."""
+    return _KIND_OF_VR.get(vr, Kind.TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What an extended query tag is besides an attribute that a search can match.
+
+    Attributes:
+        key: The index's own number of the tag.
+        is_enabled: Whether it may be searched by.
+        has_errors: Whether the values of some instances could not be indexed.
+    """
+
+    key: int
+    is_enabled: bool = True
+    has_errors: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class SearchAttribute:
     """An attribute that a search can match.
@@ -57,11 +77,12 @@ class SearchAttribute:
     vr: str
     level: Level
     since_version: int = 1
+    extension: Extension | None = None
 
     @property
     def kind(self) -> Kind:
         """How its values compare."""
-        return _KIND_OF_VR.get(self.vr, Kind.TEXT)
+        return kind_of_vr(self.vr)
 
 
 def tag_of(keyword: str) -> str:

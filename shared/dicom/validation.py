@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import dictionary_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_keyword
 
+from shared.dicom.extended_query_tag import TagValues
 from shared.dicom.minimum_rules import MINIMUM_RULES
 from shared.dicom.resource import ResourcePath
 from shared.dicom.searchable import SEARCH_ATTRIBUTES, tag_of
@@ -25,6 +26,7 @@ SOP_CLASS_UID = tag_of("SOPClassUID")
 
 _REQUIRED_UIDS = (SOP_CLASS_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)
 _REQUIRED = (*_REQUIRED_UIDS, PATIENT_ID)
+_NO_TAG_VALUES = TagValues()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Verdict:
         document: The data set as it is indexed and served as metadata.
         has_unindexed_values: Whether an attribute has several values, of which the first is
             indexed.
+        tag_values: What the instance has of the extended query tags.
     """
 
     path: ResourcePath | None
@@ -60,6 +63,7 @@ class Verdict:
     warnings: tuple[Problem, ...]
     document: Document
     has_unindexed_values: bool = False
+    tag_values: TagValues = _NO_TAG_VALUES
 
 
 def validate(document: Document, version: int, null_padded: Collection[str] = ()) -> Verdict:
@@ -147,7 +151,8 @@ def _first(element: Element | None) -> str | None:
     return values[0] if isinstance(values[0], str) else None
 
 
-def _is_empty(element: Element | None) -> bool:
+def is_empty(element: Element | None) -> bool:
+    """Whether an element is absent, or has no value."""
     if not element or "InlineBinary" in element or "BulkDataURI" in element:
         return not element
     return element.get("Value") in (None, [], [None], [""])
@@ -157,7 +162,7 @@ def _missing(document: Document, version: int) -> Problem | None:
     """The first required attribute that has not one value; v2 does not insist on a Patient ID."""
     for tag in _REQUIRED if version == 1 else _REQUIRED_UIDS:
         element = document.get(tag, {})
-        if _is_empty(element) or len(element.get("Value", ())) > 1:
+        if is_empty(element) or len(element.get("Value", ())) > 1:
             return _required(tag)
     return None
 
@@ -167,7 +172,7 @@ def _required(tag: str) -> Problem:
 
 
 def _empty_patient_id(document: Document) -> Iterable[Problem]:
-    if _is_empty(document.get(PATIENT_ID)):
+    if is_empty(document.get(PATIENT_ID)):
         yield _required(PATIENT_ID)
 
 
@@ -191,12 +196,16 @@ def _problems(
     return tuple(
         problem
         for tag, vr in vrs.items()
-        if not _is_empty(element := document.get(tag, {}))
-        and (problem := _problem(tag, vr, element, "\0" if tag in null_padded else ""))
+        if not is_empty(element := document.get(tag, {}))
+        and (problem := element_problem(tag, vr, element, "\0" if tag in null_padded else ""))
     )
 
 
-def _problem(tag: str, vr: str, element: Element, padding: str) -> Problem | None:
+def element_problem(tag: str, vr: str, element: Element, padding: str = "") -> Problem | None:
+    """What the minimum rules have against an attribute that should be of a VR and is not empty.
+
+    `padding` is what stood behind its value.
+    """
     if element["vr"] != vr:
         return _other_vr(tag, vr, element)
     value = _text(element)
@@ -208,7 +217,7 @@ def _of_other_vr(document: Document) -> Iterable[Problem]:
     """The indexed attributes that have another VR than the Standard's, which index nothing."""
     for tag, vr in _VRS.items():
         element = document.get(tag, {})
-        if tag not in _REQUIRED and not _is_empty(element) and element["vr"] != vr:
+        if tag not in _REQUIRED and not is_empty(element) and element["vr"] != vr:
             yield _other_vr(tag, vr, element)
 
 
@@ -217,7 +226,8 @@ def _other_vr(tag: str, vr: str, element: Element) -> Problem:
 
 
 def _failed(tag: str, vr: str, reason: str) -> Problem:
-    keyword = dictionary_keyword(int(tag, 16))
+    number = int(tag, 16)
+    keyword = dictionary_keyword(number) if dictionary_has_tag(number) else tag
     return Problem(tag, f"Dicom element '{keyword}' failed validation for VR '{vr}': {reason}")
 
 

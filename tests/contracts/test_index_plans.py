@@ -181,9 +181,10 @@ def test_a_commit_looks_up_each_instance_by_its_uids(
 ) -> None:
     uids = [f"2.25.{number}" for number in range(instances)]
     batch = {"partition_key": 1, "study_uids": uids, "series_uids": uids, "instance_uids": uids}
-    of_study, of_series, of_instance = _steps(
+    of_tag_set, of_study, of_series, of_instance = _steps(
         connection, lambda: connection.execute(FIND, batch).all()
     )
+    assert of_tag_set == "SEARCH tag_set USING INTEGER PRIMARY KEY (rowid=?)"
     assert "ix_study_study_instance_uid (partition_key=? AND study_instance_uid=?)" in of_study
     assert "ix_series_series_instance_uid (study_key=? AND series_instance_uid=?)" in of_series
     assert "ix_instance_sop_instance_uid (series_key=? AND sop_instance_uid=?)" in of_instance

@@ -1,6 +1,8 @@
 """The searchable columns: which attribute each holds, and how a value is folded for it."""
 
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Column, Table
@@ -18,13 +20,17 @@ from shared.dicom.person_name import fold_case, fold_person_name, words
 from shared.dicom.resource import Level
 from shared.dicom.searchable import MODALITIES_IN_STUDY, SEARCH_ATTRIBUTES, Kind, SearchAttribute
 
-type Comparable = str | int | None
+type Comparable = str | int | float | None
 
 TABLES: dict[Level, Table] = {Level.STUDY: study, Level.SERIES: series, Level.INSTANCE: instance}
 
 _PATH_COLUMNS = frozenset({"study_instance_uid", "series_instance_uid", "sop_instance_uid"})
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _TIME = re.compile(r"(\d\d)(\d\d)?(\d\d)?(?:\.(\d{1,6}))?\Z", re.ASCII)
+_DATE_TIME = re.compile(
+    r"(\d{4})(?:(\d\d)(?:(\d\d)(\d\d(?:\d\d(?:\d\d(?:\.\d{1,6})?)?)?)?)?)?(?:[+-]\d{4})?\Z",
+    re.ASCII,
+)
 _DATE = re.compile(r"\d{8}\Z", re.ASCII)
 _INTEGERS = range(-(2**63), 2**63)
 
@@ -107,19 +113,19 @@ def _comparable_in(item: Document, attribute: SearchAttribute) -> Comparable:
 
 def comparable(kind: Kind, text: str) -> Comparable:
     """A value as the columns hold it, None when it is empty or cannot be compared."""
-    match kind:
-        case Kind.PERSON_NAME:
-            return fold_person_name(text)[:MAX_TEXT] or None
-        case Kind.UID:
-            return text.rstrip(" \0") or None
-        case Kind.DATE:
-            return _date(text)
-        case Kind.TIME:
-            return _time(text)
-        case Kind.INTEGER:
-            return _integer(text)
-        case Kind.TEXT | Kind.DATE_TIME | Kind.REAL:
-            return fold_case(text)[:MAX_TEXT] or None
+    return _COMPARABLE[kind](text)
+
+
+def _name(text: str) -> str | None:
+    return fold_person_name(text)[:MAX_TEXT] or None
+
+
+def _uid(text: str) -> str | None:
+    return text.rstrip(" \0") or None
+
+
+def _text(text: str) -> str | None:
+    return fold_case(text)[:MAX_TEXT] or None
 
 
 def _date(text: str) -> str | None:
@@ -141,6 +147,35 @@ def _integer(text: str) -> int | None:
     except ValueError:
         return None
     return number if number in _INTEGERS else None
+
+
+def _real(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _date_time(text: str) -> str | None:
+    """The first moment that a DT value names, by the clock of wherever it was written."""
+    found = _DATE_TIME.match(text.strip(" \0"))
+    if not found:
+        return None
+    year, month, day, clock = found.groups()
+    return f"{year}{month or '01'}{day or '01'}{_time(clock or '00')}"
+
+
+_COMPARABLE: dict[Kind, Callable[[str], Comparable]] = {
+    Kind.TEXT: _text,
+    Kind.UID: _uid,
+    Kind.PERSON_NAME: _name,
+    Kind.DATE: _date,
+    Kind.TIME: _time,
+    Kind.DATE_TIME: _date_time,
+    Kind.INTEGER: _integer,
+    Kind.REAL: _real,
+}
 
 
 def name_words(document: Document) -> set[tuple[str, str]]:

@@ -11,7 +11,17 @@ from itertools import batched, islice
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from shared.adapters.sql_index.attributes import (
     SERIES_DOCUMENTS,
@@ -32,16 +42,20 @@ from shared.adapters.sql_index.describe import (
     modality,
 )
 from shared.adapters.sql_index.locks import lock_studies
-from shared.adapters.sql_index.schema import instance, series, study
+from shared.adapters.sql_index.schema import instance, series, study, tag_set
+from shared.adapters.sql_index.tag_values import Placed, add_values, drop_values
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
+from shared.errors import TagSetChangedError
 from shared.ports import AlreadyStored, ChangeAction, CommitOutcome, Committed, NewInstance
 
 ROWS_AT_ONCE = 500
 
+# There is always a row, and on SQL Server no tag is added while the transaction goes on.
 FIND = (
     select(
+        tag_set.c.version.label("tag_set_version"),
         study.c.study_instance_uid,
         study.c.study_key,
         study.c.attributes.label("study_attributes"),
@@ -57,13 +71,21 @@ FIND = (
         instance.c.head_id,
     )
     .select_from(
-        study.outerjoin(
+        tag_set.outerjoin(
+            study,
+            and_(
+                study.c.partition_key == bindparam("partition_key"),
+                study.c.study_instance_uid.in_(bindparam("study_uids", expanding=True)),
+            ),
+        )
+        .outerjoin(
             series,
             and_(
                 series.c.study_key == study.c.study_key,
                 series.c.series_instance_uid.in_(bindparam("series_uids", expanding=True)),
             ),
-        ).outerjoin(
+        )
+        .outerjoin(
             instance,
             and_(
                 instance.c.series_key == series.c.series_key,
@@ -71,10 +93,8 @@ FIND = (
             ),
         )
     )
-    .where(
-        study.c.partition_key == bindparam("partition_key"),
-        study.c.study_instance_uid.in_(bindparam("study_uids", expanding=True)),
-    )
+    .where(tag_set.c.tag_set_key == literal_column("1"))
+    .with_hint(tag_set, "WITH (REPEATABLEREAD, ROWLOCK)", "mssql")
 )
 _ADD_STUDIES = insert(study).returning(study.c.study_key, sort_by_parameter_order=True)
 _ADD_SERIES = insert(series).returning(series.c.series_key, sort_by_parameter_order=True)
@@ -201,9 +221,15 @@ class Batch:
         self.studies: dict[Uid, StudyRow] = {}
         self.series: dict[tuple[Uid, Uid | None], SeriesRow] = {}
         self.held: dict[ResourcePath, Held] = {}
+        self.has_tags = False
 
     def find(self, instances: Sequence[NewInstance]) -> None:
-        """Read what the index holds of the studies, series and instances of a batch."""
+        """Read what the index holds of the studies, series and instances of a batch.
+
+        Raises:
+            TagSetChangedError: The instances were read for another set of tags than there is.
+        """
+        versions = {item.tag_values.version for item in instances}
         for some in batched(instances, ROWS_AT_ONCE, strict=False):
             parameters = {
                 "partition_key": self._partition_key,
@@ -212,9 +238,14 @@ class Batch:
                 "instance_uids": [item.path.instance for item in some],
             }
             for row in self._connection.execute(FIND, parameters):
+                if versions != {row.tag_set_version}:
+                    raise TagSetChangedError
+                self.has_tags = row.tag_set_version > 0
                 self._note_held(row)
 
     def _note_held(self, row: Row[*tuple[Any, ...]]) -> None:
+        if row.study_key is None:
+            return
         owner = self.studies.get(row.study_instance_uid)
         if owner is None:
             owner = _held_study(row)
@@ -246,6 +277,8 @@ class Batch:
         if replaced:
             rows = [{"row_key": held.watermark} for held in replaced.values()]
             self._connection.execute(_DROP_INSTANCES, rows)
+            if self.has_tags:
+                drop_values(self._connection, [held.watermark for held in replaced.values()])
         self._write_instances(instances, watermarks)
 
     def _take(self, item: NewInstance, watermark: int) -> None:
@@ -332,6 +365,12 @@ class Batch:
             row["study_attributes_key"] = study_keys[of_study]
             row["series_attributes_key"] = series_keys[of_one_series]
         self._connection.execute(_ADD_INSTANCES, rows)
+        if self.has_tags:
+            placed = (
+                Placed(row["watermark"], row["study_key"], row["series_key"], item.tag_values)
+                for row, item in zip(rows, instances, strict=True)
+            )
+            add_values(self._connection, self._partition_key, placed)
 
 
 def _in_order_of_locks[T: (StudyRow, SeriesRow)](touched: Iterable[T]) -> list[T]:

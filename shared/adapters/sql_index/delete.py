@@ -22,11 +22,21 @@ from shared.adapters.sql_index.describe import (
 from shared.adapters.sql_index.locks import lock_studies, locking_rows
 from shared.adapters.sql_index.reads import all_instances
 from shared.adapters.sql_index.schema import instance, series, study
+from shared.adapters.sql_index.tag_values import (
+    TAG_SET_VERSION,
+    drop_values_below,
+    recompute,
+)
 from shared.dicom.blob_names import series_document_blob
 from shared.dicom.resource import Level, ResourcePath
 from shared.ports import ChangeAction, StoredInstance
 
-_STUDY = select(study.c.study_key, study.c.attributes, study.c.instance_count).where(
+_STUDY = select(
+    study.c.study_key,
+    study.c.attributes,
+    study.c.instance_count,
+    TAG_SET_VERSION.label("tag_set_version"),
+).where(
     study.c.partition_key == bindparam("partition_key"),
     study.c.study_instance_uid == bindparam("uid"),
 )
@@ -97,6 +107,7 @@ class _Removal:
         self._removed = removed
         self._blobs_until = blobs_until
         self._revision = 0
+        self._has_tags = False
 
     def run(self) -> None:
         """Remove them, and all that was there for their sake."""
@@ -111,6 +122,7 @@ class _Removal:
             self._partition_key,
             [(ChangeAction.DELETE, item.path) for item in self._removed],
         )[-1]
+        self._has_tags = study_row.tag_set_version > 0
         self._drop_instances(study_row.study_key, all_series[0].series_key)
         if self._path.instance is not None and all_series[0].instance_count > 1:
             self._shrink_series(all_series[0])
@@ -130,6 +142,8 @@ class _Removal:
             Level.INSTANCE: self._removed[0].watermark,
         }
         level = self._path.level
+        if self._has_tags:
+            drop_values_below(self._connection, level, keys[level])
         self._connection.execute(_DROP_INSTANCES[level], {"row_key": keys[level]})
         blobs = ((item.file.blob_id, item.file.frames == "blob") for item in self._removed)
         heads = ((item.file.head.blob_id, False) for item in self._removed if item.file.head)
@@ -159,6 +173,8 @@ class _Removal:
         attributes = SERIES_DOCUMENTS.refold(self._connection, key)
         described = Described(key, orjson.loads(row.attributes), attributes)
         describe_series(self._connection, self._partition_key, [described])
+        if self._has_tags:
+            recompute(self._connection, [], [key])
 
     def _shrink_study(self, row: Row[*tuple[Any, ...]], gone: int) -> None:
         key = row.study_key
@@ -173,6 +189,8 @@ class _Removal:
         attributes = STUDY_DOCUMENTS.refold(self._connection, key)
         described = Described(key, orjson.loads(row.attributes), attributes)
         describe_studies(self._connection, self._partition_key, [described])
+        if self._has_tags:
+            recompute(self._connection, [key], [])
 
     def _drop_study(self, key: int) -> None:
         drop_name_words(self._connection, key)

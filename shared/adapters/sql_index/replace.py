@@ -21,6 +21,7 @@ from shared.adapters.sql_index.describe import (
     describe_studies,
 )
 from shared.adapters.sql_index.locks import lock_studies
+from shared.adapters.sql_index.tag_values import recompute
 from shared.dicom.resource import ResourcePath
 from shared.ports import AlreadyStored, CommitOutcome, Committed, NewInstance
 
@@ -122,3 +123,5 @@ def describe_anew(
         after = SERIES_DOCUMENTS.refold(connection, key)
         describe_series(connection, partition_key, [Described(key, series.after, after)])
     correct_modalities(connection, studies)
+    if batch.has_tags:
+        recompute(connection, studies, all_series)

@@ -8,6 +8,9 @@
     change                                            what happened, never changed once numbered
     deleted_blob                                      blobs that wait for their removal
     tag_set                                           version of the set of extended query tags
+    extended_query_tag 1-* extended_query_tag_error   tags, and what is wrong with instances' values
+    tag_value_...                                     values that instances have of tags
+    reindexing                                        how far the values of new tags are found
     state_row                                         small rows of the other port, StateTable
 
 Keys are never used again. An instance's key is its watermark: the `change_id` of the change row
@@ -26,6 +29,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -39,8 +43,9 @@ from sqlalchemy import (
     literal_column,
 )
 from sqlalchemy.dialects.mssql import DATETIME2
+from sqlalchemy.types import TypeEngine
 
-REVISION = "0007"
+REVISION = "0008"
 """The migration that this code is written for."""
 
 MAX_TEXT = 200
@@ -340,6 +345,79 @@ tag_set = Table(
     metadata,
     Column("tag_set_key", Integer, primary_key=True, autoincrement=False),  # always 1
     Column("version", Integer, nullable=False),
+)
+
+extended_query_tag = Table(
+    "extended_query_tag",
+    metadata,
+    _key_column("tag_key"),
+    Column("path", _ascii(8), nullable=False, unique=True),  # tag
+    Column("vr", _ascii(2), nullable=False),
+    Column("private_creator", Unicode(64)),
+    Column("level", SmallInteger, nullable=False),
+    Column("status", _ascii(8), nullable=False),
+    Column("query_status", _ascii(8), nullable=False),
+    Column("operation_id", _ascii(32)),  # of the re-index that it waits for
+    sqlite_autoincrement=True,
+)
+
+extended_query_tag_error = Table(
+    "extended_query_tag_error",
+    metadata,
+    Column("tag_key", _KEY, ForeignKey("extended_query_tag.tag_key"), primary_key=True),
+    Column("watermark", _KEY, primary_key=True, autoincrement=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("message", _ascii(200), nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_extended_query_tag_error_watermark", extended_query_tag_error.c.watermark)
+
+
+def _tag_values(kind: str, value: TypeEngine[Any], *, has_many: bool = False) -> Table:
+    """The values that instances have of the tags of one kind.
+
+    The owner is the study, series or instance, by the level of the tag, whose value it is if the
+    instance is the newest of the owner that has one.
+    """
+    table = Table(
+        f"tag_value_{kind}",
+        metadata,
+        Column("watermark", _KEY, primary_key=True, autoincrement=False),
+        Column("tag_key", _KEY, ForeignKey("extended_query_tag.tag_key"), primary_key=True),
+        Column("value", value, nullable=False, primary_key=has_many),
+        _reference("partition.partition_key"),
+        Column("owner_key", _KEY, nullable=False),
+        Column("is_newest", SmallInteger, nullable=False),  # 1 or 0
+        sqlite_with_rowid=False,
+    )
+    of_owners = table.c.is_newest == literal_column("1")
+    Index(
+        f"ix_tag_value_{kind}_value",
+        table.c.tag_key,
+        table.c.partition_key,
+        table.c.value,
+        table.c.owner_key,
+        sqlite_where=of_owners,
+        mssql_where=of_owners,
+    )
+    Index(f"ix_tag_value_{kind}_owner", table.c.tag_key, table.c.owner_key, table.c.watermark)
+    return table
+
+
+tag_value_string = _tag_values("string", _folded())
+tag_value_integer = _tag_values("integer", BigInteger())
+tag_value_real = _tag_values("real", Double())
+tag_value_datetime = _tag_values("datetime", _ascii(21))  # yyyymmdd, hhmmss.ffffff or both
+tag_value_person_name = _tag_values("person_name", _folded())
+tag_value_word = _tag_values("word", _folded(MAX_WORD), has_many=True)  # of person names
+
+reindexing = Table(
+    "reindexing",
+    metadata,
+    Column("operation_id", _ascii(32), primary_key=True),
+    # Of the instances up to the highest watermark, those from the lowest one on are done.
+    Column("highest", BigInteger, nullable=False),
+    Column("lowest", BigInteger, nullable=False),
 )
 
 state_row = Table(
