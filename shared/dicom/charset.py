@@ -12,9 +12,12 @@ from pydicom.charset import (
     CODES_TO_ENCODINGS,
     STAND_ALONE_ENCODINGS,
     default_encoding,
+    encode_string,
     handled_encodings,
     python_encoding,
 )
+
+from shared.dicom.quiet import quiet
 
 type Encodings = tuple[str, ...]
 
@@ -24,6 +27,7 @@ _ESCAPE = b"\x1b"
 _ESCAPED_PARTS = re.compile(rb"[^\x1b]+|\x1b[^\x1b]*")
 # A line break, tab or form feed returns to the first character set (PS3.5 6.1.2.5.3).
 _RESET = re.compile(rb"[\r\n\t\f]")
+_DELIMITERS = re.compile(r"([\\^=\r\n\t\f])")
 # Python knows codecs that are no character sets, and some whose cost is quadratic: none but these.
 _SAFE_CODECS = frozenset(
     {codecs.lookup(encoding).name for encoding in python_encoding.values()}
@@ -74,6 +78,22 @@ def decode(raw: bytes, encodings: Sequence[str]) -> str:
             return raw.decode("ascii")
         return raw.decode(encodings[0], "replace")
     return "".join(_decode_part(part, encodings) for part in _ESCAPED_PARTS.findall(raw))
+
+
+def encode(text: str, encodings: Sequence[str]) -> bytes | None:
+    """Encode text so that `decode` gives it again, None if these character sets cannot hold it.
+
+    Standard: PS3.5 6.1.2.4 and 6.1.2.5, code extension (2025b).
+    """
+    if text.isascii():
+        return text.encode("ascii")
+    if tuple(encodings) == DEFAULT_ENCODINGS:
+        return None
+    # Delimiters return to the first character set, so what is between them is encoded by itself.
+    with quiet():
+        parts = [encode_string(part, list(encodings)) for part in _DELIMITERS.split(text)]
+    encoded = b"".join(parts)
+    return encoded if decode(encoded, encodings) == text else None
 
 
 def _decode_part(part: bytes, encodings: Sequence[str]) -> str:

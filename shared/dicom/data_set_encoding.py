@@ -25,6 +25,9 @@ MAX_LENGTH = 0xFFFFFFFE
 
 UTF_8: Element = {"vr": "CS", "Value": ["ISO_IR 192"]}
 
+DECLARED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+"""The VRs whose text is of the declared character set; that of others is read as Latin-1."""
+
 _ITEM = b"\xfe\xff\x00\xe0"
 _ITEM_END = b"\xfe\xff\x0d\xe0" + bytes(4)
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0" + bytes(4)
@@ -33,8 +36,6 @@ _MAX_DS_LENGTH = 16
 # A longer value is handed on as it is, a shorter one is copied: chunks have a cost of their own.
 _UNCOPIED_LENGTH = 1 << 16
 _CODES = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
-# The VRs whose text is of the declared character set; that of others is read as Latin-1.
-_DECLARED = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -147,9 +148,13 @@ def _encoded(key: str, vr: str, values: Sequence[Any]) -> bytes:
         raise refused(key, f"has a value that is none of {vr}") from error
 
 
+def text_of(vr: str, values: Sequence[Any]) -> str:
+    """The values of an attribute with a text VR as its value field has them."""
+    return "\\".join(_TO_TEXT.get(vr, _plain)(value) for value in values)
+
+
 def _text(vr: str, values: Sequence[Any]) -> bytes:
-    text = "\\".join(_TO_TEXT.get(vr, _plain)(value) for value in values)
-    return text.encode("utf-8" if vr in _DECLARED else "latin-1")
+    return text_of(vr, values).encode("utf-8" if vr in DECLARED_VRS else "latin-1")
 
 
 def _plain(value: str | None) -> str:

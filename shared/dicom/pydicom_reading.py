@@ -131,7 +131,7 @@ class PydicomReading:
         """What the data set says about all its values, or else inherits."""
         place = outer
         if _SPECIFIC_CHARACTER_SET in dataset:
-            declared = _character_sets(dataset)
+            declared = character_sets(dataset)
             if not outer.depth:
                 self.character_sets = declared
             place = replace(place, encodings=encodings_of(declared))
@@ -236,7 +236,8 @@ def _vr(raw: RawDataElement, document: Document, place: _Place) -> str:
     return vr if vr in CONVERT or vr == "SQ" else "UN"
 
 
-def _character_sets(dataset: Dataset) -> tuple[str, ...]:
+def character_sets(dataset: Dataset) -> tuple[str, ...]:
+    """The values of Specific Character Set, which the data set must have."""
     item = stored(dataset, _SPECIFIC_CHARACTER_SET)
     if isinstance(item, RawDataElement):
         text = (item.value or b"").decode("latin-1").rstrip(PADDING)

@@ -82,16 +82,32 @@ def pixel_data_element(head: bytes, syntax_uid: str) -> PixelDataElement:
         NotAcceptableError: There is no such header.
     """
     order = "<" if transfer_syntax(syntax_uid).is_little_endian else ">"
+    keyword, header = _pixel_data_header(head, order)
+    (length,) = unpack(f"{order}I", header[-4:])
+    is_explicit = len(header) == _LONG_HEADER_LENGTH
+    vr = header[4:6].decode("latin-1") if is_explicit else "OW"
+    return PixelDataElement(keyword, vr, len(head), None if length == UNDEFINED else length)
+
+
+def pixel_data_start(head: bytes, syntax_uid: str) -> int:
+    """Where the header of pixel data begins; `head` is the file up to its value.
+
+    Raises:
+        NotAcceptableError: There is no such header.
+    """
+    order = "<" if transfer_syntax(syntax_uid).is_little_endian else ">"
+    return len(head) - len(_pixel_data_header(head, order)[1])
+
+
+def _pixel_data_header(head: bytes, order: str) -> tuple[str, bytes]:
+    """The keyword of the pixel data and the bytes of its header."""
     for header in (head[-_LONG_HEADER_LENGTH:], head[-_HEADER_LENGTH:]):
         if len(header) < _HEADER_LENGTH:
             break
         group, element = unpack(f"{order}HH", header[:4])
         keyword = PIXEL_DATA.get(f"{group:04X}{element:04X}")
         if keyword is not None:
-            (length,) = unpack(f"{order}I", header[-4:])
-            is_explicit = len(header) == _LONG_HEADER_LENGTH
-            vr = header[4:6].decode("latin-1") if is_explicit else "OW"
-            return PixelDataElement(keyword, vr, len(head), None if length == UNDEFINED else length)
+            return keyword, header
     raise NotAcceptableError("The pixel data of the instance cannot be found again.")
 
 
