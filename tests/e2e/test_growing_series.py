@@ -121,7 +121,7 @@ async def test_work_stays_linear_while_a_viewer_looks(
         )
     written = sum(size for _, size in documents)
     for number, step in enumerate(steps):
-        record_property(f"step {number}", step)
+        record_property(f"step {number}", str(step))
     record_property("documents", f"{len(documents)} of {written} bytes, last {documents[-1]}")
     first, last = steps[0], steps[-1]
     # Were each look or each store to rewrite the document, this would grow with every step.
