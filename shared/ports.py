@@ -3,7 +3,7 @@
 Every method raises StoreUnavailableError when its store does not answer now.
 """
 
-from collections.abc import AsyncIterator, Buffer, Mapping, Sequence
+from collections.abc import AsyncIterator, Buffer, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -458,7 +458,12 @@ class Index(Protocol):
         """
 
     async def delete(
-        self, partition: Partition, path: ResourcePath, blobs_until: datetime
+        self,
+        partition: Partition,
+        path: ResourcePath,
+        blobs_until: datetime,
+        *,
+        noted: Collection[str] | None = None,
     ) -> Sequence[StoredInstance]:
         """Remove everything at or below a path with its change rows, and give what was removed.
 
@@ -468,6 +473,9 @@ class Index(Protocol):
 
     async def has_deletion(self, partition: Partition, path: ResourcePath) -> bool:
         """Whether an instance at or below a path has ever been deleted."""
+
+        Raises:
+            ConflictError: Nothing is removed: `noted` does not name the blobs of all instances.
 
     # Search
 
@@ -506,7 +514,7 @@ class Index(Protocol):
         """Let blobs wait for their removal."""
 
     async def due_blobs(self, now: datetime, limit: int) -> Sequence[DeletedBlobs]:
-        """Blobs whose time has come, oldest first."""
+        """Blobs whose time has come, oldest first; from now on nothing brings them back."""
 
     async def waiting_blobs(self) -> int:
         """How many rows wait, whether their time has come or not."""
@@ -530,6 +538,62 @@ class Index(Protocol):
 
 
 class OperationType(Enum):
+# --- what is gone -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedInstance:
+    """An instance that was deleted, and whose blobs wait for their removal.
+
+    Attributes:
+        blob_id: Names its blobs.
+        metadata_id: Names the metadata blob of its newest version.
+        is_stored: Whether another instance of the same UIDs is there now.
+    """
+
+    path: ResourcePath
+    blob_id: str
+    metadata_id: str
+    is_stored: bool
+
+
+class BlobUse(Enum):
+    """Why the blobs of an instance are there."""
+
+    STORED = "stored"
+    WAITING = "waiting"
+
+
+class Deletions(Protocol):
+    """What has been deleted and can be brought back."""
+
+    async def of_study(self, partition: Partition, study: Uid) -> Sequence[DeletedInstance]:
+        """What of a study can be brought back: of each instance what was deleted last.
+
+        They are in the order of their deletion, which within one is that of their storing.
+        """
+
+    async def restore(
+        self, partition: Partition, instances: Sequence[NewInstance]
+    ) -> Collection[str]:
+        """Put deleted instances of one study back with change rows, in one transaction.
+
+        Nothing is put back unless all can be; given are the blob ids of those that cannot: others
+        of the same UIDs are there, or their blobs wait no more. One that is back already is fine.
+
+        Raises:
+            TagSetChangedError: As with Index.commit.
+        """
+
+    async def replaced_by(
+        self, partition: Partition, instances: Sequence[NewInstance]
+    ) -> Sequence[str]:
+        """The blob ids of the instances whose place others would take, if they were there now."""
+
+    async def uses(self, blob_ids: Collection[str]) -> Mapping[str, BlobUse]:
+        """Why the blobs of instances are there, of those whose blobs are."""
+
+
     """What a long-running operation does."""
 
     REINDEX = "reindex"

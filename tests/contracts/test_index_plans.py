@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from shared.adapters.sql_deletions import deletions_of_study
 from shared.adapters.sql_index.changes import (
     changes_after,
     changes_in_window,
@@ -196,6 +197,15 @@ def test_a_deletion_is_looked_up_among_the_deletions_alone(
 ) -> None:
     (step,) = _steps(connection, lambda: has_deletion(connection, 1, at))
     assert "SEARCH change USING INDEX ix_change_deleted (partition_key=? AND study_instance" in step
+
+
+def test_what_of_a_study_can_be_brought_back_is_found_by_its_deletions(
+    connection: Connection,
+) -> None:
+    steps = _steps(connection, lambda: deletions_of_study(connection, 1, study_uid()))
+    *_, changes, blobs = [step for step in steps if "change" in step or "deleted_blob" in step]
+    assert "SEARCH change USING INDEX ix_change_deleted (partition_key=? AND study_inst" in changes
+    assert "SEARCH deleted_blob USING INDEX ix_deleted_blob_change_id" in blobs
 
 
 LOOKED_UP = [

@@ -1,8 +1,7 @@
 """Removing instances, so that nothing of them stays behind in their study and series."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any
 
 import orjson
@@ -29,6 +28,7 @@ from shared.adapters.sql_index.tag_values import (
 )
 from shared.dicom.blob_names import series_document_blob
 from shared.dicom.resource import Level, ResourcePath
+from shared.errors import ConflictError
 from shared.ports import ChangeAction, StoredInstance
 
 _STUDY = select(
@@ -80,11 +80,21 @@ _SHRINK_STUDY = (
 
 
 def delete_at(
-    connection: Connection, partition_key: int, path: ResourcePath, blobs_until: datetime
+    connection: Connection,
+    partition_key: int,
+    path: ResourcePath,
+    blobs_until: datetime,
+    noted: Collection[str] | None = None,
 ) -> list[StoredInstance]:
-    """Remove everything at or below a path, and give what was removed, by watermark."""
+    """Remove everything at or below a path, and give what was removed, by watermark.
+
+    Raises:
+        ConflictError: Nothing is removed: `noted` does not name the blobs of all that is there.
+    """
     lock_studies(connection, partition_key, [path.study])
     removed = list(all_instances(connection, partition_key, path))
+    if noted is not None and not all(item.file.blob_id in noted for item in removed):
+        raise ConflictError("There are new instances.")
     if removed:
         _Removal(connection, partition_key, path, removed, blobs_until).run()
     return removed
@@ -106,7 +116,7 @@ class _Removal:
         self._path = path
         self._removed = removed
         self._blobs_until = blobs_until
-        self._revision = 0
+        self._changes: list[int] = []
         self._has_tags = False
 
     def run(self) -> None:
@@ -117,11 +127,11 @@ class _Removal:
         parameters = {"row_key": study_row.study_key, "uid": self._path.series}
         statement = _ALL_SERIES if self._path.series is None else _ONE_SERIES
         all_series = self._connection.execute(statement, parameters).all()
-        self._revision = add_changes(
+        self._changes = add_changes(
             self._connection,
             self._partition_key,
             [(ChangeAction.DELETE, item.path) for item in self._removed],
-        )[-1]
+        )
         self._has_tags = study_row.tag_set_version > 0
         self._drop_instances(study_row.study_key, all_series[0].series_key)
         if self._path.instance is not None and all_series[0].instance_count > 1:
@@ -145,9 +155,9 @@ class _Removal:
         if self._has_tags:
             drop_values_below(self._connection, level, keys[level])
         self._connection.execute(_DROP_INSTANCES[level], {"row_key": keys[level]})
-        blobs = ((item.file.blob_id, item.file.frames == "blob") for item in self._removed)
-        heads = ((item.file.head.blob_id, False) for item in self._removed if item.file.head)
-        deleted_blobs.add_instances(self._connection, chain(blobs, heads), self._blobs_until)
+        files = (item.file for item in self._removed)
+        deletions = zip(self._changes, files, strict=True)
+        deleted_blobs.add_deleted(self._connection, deletions, self._blobs_until)
 
     def _drop_series(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> None:
         documents = [
@@ -166,7 +176,7 @@ class _Removal:
         values = {
             "row_key": key,
             "fewer_instances": len(self._removed),
-            "new_revision": self._revision,
+            "new_revision": self._changes[-1],
             "now": datetime.now(UTC),
         }
         self._connection.execute(_SHRINK_SERIES, values)
@@ -183,7 +193,7 @@ class _Removal:
             "fewer_series": gone,
             "fewer_instances": len(self._removed),
             "all_modalities": to_text(sorted(modalities_in(self._connection, key))),
-            "new_revision": self._revision,
+            "new_revision": self._changes[-1],
         }
         self._connection.execute(_SHRINK_STUDY, values)
         attributes = STUDY_DOCUMENTS.refold(self._connection, key)

@@ -6,21 +6,32 @@ from itertools import batched
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, null, select, update
 
 from shared.adapters.sql_index.attributes import to_text
+from shared.adapters.sql_index.locks import locking_rows
 from shared.adapters.sql_index.schema import deleted_blob, instance
-from shared.dicom.blob_names import blob_id_of, instance_blobs
-from shared.ports import DeletedBlobs
+from shared.dicom.blob_names import blob_id_of, dicom_blob, instance_blobs, metadata_blob
+from shared.ports import DeletedBlobs, InstanceFile
 
 _IDS_AT_ONCE = 1000
 
 _ADD = insert(deleted_blob)
-_DUE = (
-    select(deleted_blob.c.deleted_blob_key, deleted_blob.c.names)
+_DUE = locking_rows(
+    select(
+        deleted_blob.c.deleted_blob_key,
+        deleted_blob.c.names,
+        deleted_blob.c.change_id,
+    )
     .where(deleted_blob.c.until <= bindparam("now"))
     .order_by(deleted_blob.c.until)
-    .limit(bindparam("limit", type_=deleted_blob.c.deleted_blob_key.type))
+    .limit(bindparam("limit", type_=deleted_blob.c.deleted_blob_key.type)),
+    deleted_blob,
+)
+_MAKE_FINAL = (
+    update(deleted_blob)
+    .where(deleted_blob.c.deleted_blob_key == bindparam("row_key"))
+    .values(change_id=null())
 )
 _COUNT = select(func.count()).select_from(deleted_blob)
 _FORGET = delete(deleted_blob).where(
@@ -34,6 +45,9 @@ _NAMED_HEADS = select(instance.c.head_id).where(
 )
 _WAITING = select(deleted_blob.c.blob_id).where(
     deleted_blob.c.blob_id.in_(bindparam("blob_ids", expanding=True))
+)
+_WAITING_HEADS = select(deleted_blob.c.head_id).where(
+    deleted_blob.c.head_id.in_(bindparam("blob_ids", expanding=True))
 )
 
 
@@ -53,11 +67,36 @@ def add_instances(
         connection.execute(_ADD, rows)
 
 
+def add_deleted(
+    connection: Connection, deletions: Iterable[tuple[int, InstanceFile]], until: datetime
+) -> None:
+    """Let the blobs of deleted instances wait, each with the change_id of its deletion."""
+    rows: list[dict[str, Any]] = [
+        {
+            "blob_id": file.blob_id,
+            "head_id": None if file.head is None else file.head.blob_id,
+            "names": to_text(_names(file)),
+            "until": until,
+            "change_id": change_id,
+        }
+        for change_id, file in deletions
+    ]
+    connection.execute(_ADD, rows)
+
+
+def _names(file: InstanceFile) -> list[str]:
+    names = instance_blobs(file.blob_id, has_frames_blob=file.frames == "blob")
+    if file.head is None:
+        return [*names]
+    return [*names, dicom_blob(file.head.blob_id), metadata_blob(file.head.blob_id)]
+
+
 def waiting(connection: Connection, blob_ids: Sequence[str]) -> frozenset[str]:
     """Those whose blobs wait for their removal."""
     found: set[str] = set()
     for some in batched(blob_ids, _IDS_AT_ONCE, strict=False):
-        found.update(connection.execute(_WAITING, {"blob_ids": some}).scalars())
+        for statement in (_WAITING, _WAITING_HEADS):
+            found.update(connection.execute(statement, {"blob_ids": some}).scalars())
     return frozenset(found)
 
 
@@ -71,9 +110,12 @@ def add_names(connection: Connection, names: Sequence[str], until: datetime) -> 
 
 
 def due(connection: Connection, now: datetime, limit: int) -> list[DeletedBlobs]:
-    """Blobs whose time has come, oldest first."""
-    rows = connection.execute(_DUE, {"now": now, "limit": limit})
-    return [DeletedBlobs(key, tuple(orjson.loads(names))) for key, names in rows]
+    """Blobs whose time has come, oldest first; from now on their deletion cannot be undone."""
+    rows = connection.execute(_DUE, {"now": now, "limit": limit}).all()
+    undoable = [{"row_key": row.deleted_blob_key} for row in rows if row.change_id is not None]
+    if undoable:
+        connection.execute(_MAKE_FINAL, undoable)
+    return [DeletedBlobs(row.deleted_blob_key, tuple(orjson.loads(row.names))) for row in rows]
 
 
 def count(connection: Connection) -> int:

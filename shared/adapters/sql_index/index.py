@@ -1,6 +1,6 @@
 """The index over SQL: each method of the port is one job of the database."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from shared.adapters.sql_index import (
@@ -144,10 +144,17 @@ class SqlIndex(Index):
         )
 
     async def delete(
-        self, partition: Partition, path: ResourcePath, blobs_until: datetime
+        self,
+        partition: Partition,
+        path: ResourcePath,
+        blobs_until: datetime,
+        *,
+        noted: Collection[str] | None = None,
     ) -> Sequence[StoredInstance]:
         """See Index."""
-        return await self.database.write(lambda c: delete_at(c, partition.key, path, blobs_until))
+        return await self.database.write(
+            lambda c: delete_at(c, partition.key, path, blobs_until, noted)
+        )
 
     async def has_deletion(self, partition: Partition, path: ResourcePath) -> bool:
         """See Index."""
@@ -194,7 +201,7 @@ class SqlIndex(Index):
 
     async def due_blobs(self, now: datetime, limit: int) -> Sequence[DeletedBlobs]:
         """See Index."""
-        return await self.database.read(lambda c: deleted_blobs.due(c, now, limit))
+        return await self.database.write(lambda c: deleted_blobs.due(c, now, limit))
 
     async def waiting_blobs(self) -> int:
         """See Index."""

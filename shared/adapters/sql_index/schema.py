@@ -45,7 +45,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mssql import DATETIME2
 from sqlalchemy.types import TypeEngine
 
-REVISION = "0008"
+REVISION = "0009"
 """The migration that this code is written for."""
 
 MAX_TEXT = 200
@@ -333,12 +333,23 @@ deleted_blob = Table(
     metadata,
     _key_column("deleted_blob_key"),
     Column("blob_id", _ascii(32)),  # of an instance's blobs; a series document has none
+    Column("head_id", _ascii(32)),  # likewise, of an updated instance that was deleted
     Column("names", UnicodeText, nullable=False),  # a JSON array
     Column("until", UtcDateTime, nullable=False),
+    # Of the deletion that put them here, until their removal begins: only that can be undone.
+    Column("change_id", BigInteger),
     sqlite_autoincrement=True,
 )
 Index("ix_deleted_blob_blob_id", deleted_blob.c.blob_id)
 Index("ix_deleted_blob_until", deleted_blob.c.until)
+for _column in (deleted_blob.c.head_id, deleted_blob.c.change_id):
+    Index(
+        f"ix_deleted_blob_{_column.name}",
+        _column,
+        unique=True,
+        sqlite_where=_column.is_not(None),
+        mssql_where=_column.is_not(None),
+    )
 
 tag_set = Table(
     "tag_set",

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
+from shared.adapters.sql_deletions import SqlDeletions
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.search import statements_for, taken_apart
 from shared.adapters.sql_operation_table import SqlOperationTable
@@ -105,6 +106,7 @@ async def use(index: SqlIndex) -> None:
     await _read(index, partition)
     await _follow(index)
     await _remove(index, partition)
+    await _bring_back(SqlDeletions(index), index, partition)
     await _keep_state(SqlStateTable(index))
     await _operate(SqlOperationTable(index))
     await index.check()
@@ -161,6 +163,16 @@ async def _remove(index: SqlIndex, partition: Partition) -> None:
     due = await index.due_blobs(LATER + timedelta(1), 1000)
     await index.forget_blobs([blobs.key for blobs in due])
     await index.known_blob_ids(["0" * 32, "1" * 32])
+
+
+async def _bring_back(table: SqlDeletions, index: SqlIndex, partition: Partition) -> None:
+    item = new_instance(path(3))
+    await index.commit(partition, [item])
+    await index.delete(partition, item.path, LATER)
+    assert await table.uses([item.file.blob_id])
+    assert await table.of_study(partition, item.path.study)
+    assert not await table.restore(partition, [item])
+    assert not await table.replaced_by(partition, [item])
 
 
 async def _keep_state(table: SqlStateTable) -> None:
