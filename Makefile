@@ -21,8 +21,9 @@ $(STAMP): requirements.txt pyproject.toml .python-version
 	@touch $@
 
 # Files and SQLite, unless the shell says otherwise: local.settings.json is for Core Tools as well.
+serve: export DATA_STORAGE := $(DATA_STORAGE)
 serve: $(STAMP)
-	@DATA_STORAGE='$(DATA_STORAGE)' $(BIN)/python -m localhost --port $(PORT) --data $(DATA) --workers $(WORKERS)
+	@$(BIN)/python -m localhost --port $(PORT) --data $(DATA) --workers $(WORKERS)
 
 # The storage emulator instead of files, which needs Node.js; its data are kept in $(DATA)/azurite.
 serve-azurite: $(STAMP)
@@ -40,7 +41,7 @@ fmt: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not host"
-	$(BIN)/pytest -q -m host
+	$(BIN)/pytest -q -n auto --dist loadfile -m host
 
 test-fast: $(STAMP)
 	$(BIN)/pytest -q -n auto -m "not host and not slow"

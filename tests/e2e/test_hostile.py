@@ -487,6 +487,7 @@ async def test_a_route_shows_nothing_of_another_partition(
         "instance": secret.SOPInstanceUID,
         "frames": "1",
         "*reference": "00420011",
+        "upload": "0" * 32,
     }
     path = template.removeprefix("{version}")
     for name, value in names.items():

@@ -237,6 +237,7 @@ def test_the_address_of_an_upload_allows_nothing_but_to_make_that_one_file(
 
 
 def test_files_in_a_container_are_ingested_once_each(account: Account) -> None:
+    _eventually(lambda: not account.names())  # What tests before this one have sent.
     before = _changes(account.server)
     files = _files(_IN_ACCOUNT)
     start = time.monotonic()
