@@ -469,13 +469,13 @@ class Index(Protocol):
 
         The study and series attributes become those of the instances that remain; the blobs wait
         until `blobs_until` (UTC) for their removal.
+
+        Raises:
+            ConflictError: Nothing is removed: `noted` does not name the blobs of all instances.
         """
 
     async def has_deletion(self, partition: Partition, path: ResourcePath) -> bool:
         """Whether an instance at or below a path has ever been deleted."""
-
-        Raises:
-            ConflictError: Nothing is removed: `noted` does not name the blobs of all instances.
 
     # Search
 
@@ -534,10 +534,6 @@ class Index(Protocol):
         """Let go of connections and threads."""
 
 
-# --- long-running operations --------------------------------------------------------------------
-
-
-class OperationType(Enum):
 # --- what is gone -------------------------------------------------------------------------------
 
 
@@ -594,6 +590,10 @@ class Deletions(Protocol):
         """Why the blobs of instances are there, of those whose blobs are."""
 
 
+# --- long-running operations --------------------------------------------------------------------
+
+
+class OperationType(Enum):
     """What a long-running operation does."""
 
     REINDEX = "reindex"
