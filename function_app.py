@@ -5,11 +5,13 @@ import os
 import azure.durable_functions as df
 import azure.functions as func
 
+from durable import reindex
 from functions import (
     bulkdata,
     capabilities,
     change_feed,
     delete,
+    extended_query_tags,
     health,
     ingest,
     metadata,
@@ -37,10 +39,12 @@ for module in (
     capabilities,
     change_feed,
     delete,
+    extended_query_tags,
     health,
     metadata,
     operations,
     partitions,
+    reindex,
     rendered,
     retrieve,
     search,

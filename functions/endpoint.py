@@ -357,6 +357,24 @@ async def _body(native: Any) -> AsyncIterator[bytes]:  # noqa: ANN401
         raise errors.InvalidRequestError("The request body ended early.") from error
 
 
+async def json_body(request: ServiceRequest) -> bytes:
+    """The body of a request that is JSON, and not large.
+
+    Raises:
+        UnsupportedMediaTypeError: It is said to be something else.
+        PayloadTooLargeError: It is more than 1 MiB.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != JSON:
+        raise errors.UnsupportedMediaTypeError(f"The request body must be {JSON}.")
+    body = bytearray()
+    async for chunk in request.body:
+        body += chunk
+        if len(body) > _HELD_BYTES:
+            raise errors.PayloadTooLargeError(f"The body may have {_HELD_BYTES} bytes at most.")
+    return bytes(body)
+
+
 async def _begun(response: Response) -> Response:
     """Hold what comes first: an error so far can still be answered as one.
 
@@ -415,6 +433,8 @@ def _refused(error: errors.DicomWebError, status: HTTPStatus) -> Response:
     answer = _error_body(status, code, error.message)
     if isinstance(error, errors.NotAuthenticatedError):
         return replace(answer, headers={"WWW-Authenticate": error.challenge})
+    if isinstance(error, errors.ConflictError) and error.location is not None:
+        return replace(answer, headers={"Location": error.location})
     if isinstance(error, errors.RangeNotSatisfiableError) and error.length is not None:
         return replace(answer, headers={"Content-Range": f"bytes */{error.length}"})
     return answer

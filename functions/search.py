@@ -15,13 +15,15 @@ from shared.dicom.uid import Uid, parse_uid
 from shared.dicomweb.data_set_type import DICOM_XML, acceptable_data_sets
 from shared.dicomweb.media_type import DICOM_JSON
 from shared.dicomweb.multipart import Chunk, MultipartWriter
-from shared.dicomweb.query import V1_MAX_LIMIT, parse_query
+from shared.dicomweb.query import V1_MAX_LIMIT, other_attributes, parse_query
 from shared.dicomweb.warning import remaining_results, warning_header
 from shared.services.search import SearchAnswer
 from shared.settings import EmptySearchStatus
 from shared.wiring import Services
 
 blueprint = func.Blueprint()
+
+_ERRONEOUS = "erroneous-dicom-attributes"
 
 
 @transaction(blueprint, "search_studies", "studies", HTTPMethod.GET, DataAction.READ)
@@ -63,6 +65,7 @@ async def _search(request: Request, services: Services, level: Level) -> Respons
     media_type = acceptable_data_sets(
         request.accept, version=request.version, preferred=request.preferred
     )
+    others = other_attributes(request.query, request.version)
     query = parse_query(
         request.query,
         level,
@@ -70,11 +73,14 @@ async def _search(request: Request, services: Services, level: Level) -> Respons
         max_limit=_max_limit(request, services, level),
         study=_uid(request, "study"),
         series=_uid(request, "series"),
+        extra=await services.extended_query_tags.search_attributes(others) if others else (),
     )
     answer = await services.search.search(request.partition, query, base_url=request.base_url)
     is_v1 = request.version == 1
     more = () if is_v1 else remaining_results(answer.remaining)
-    headers = warning_header([*query.warnings, *more], request.headers.get("host", ""))
+    headers = dict(warning_header([*query.warnings, *more], request.headers.get("host", "")))
+    if query.erroneous:
+        headers[_ERRONEOUS] = ",".join(query.erroneous)
     empty = EmptySearchStatus.NO_CONTENT if is_v1 else services.settings.empty_search_status_v2
     if not answer.documents and (empty is EmptySearchStatus.NO_CONTENT or media_type == DICOM_XML):
         return Response(status=HTTPStatus.NO_CONTENT, headers=headers)

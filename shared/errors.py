@@ -77,7 +77,11 @@ class NotAcceptableError(DicomWebError):
 
 
 class ConflictError(DicomWebError):
-    """The state of the archive does not allow this now."""
+    """The state of the archive does not allow this now; `location` is of what stands in the way."""
+
+    def __init__(self, message: str, location: str | None = None) -> None:
+        super().__init__(message)
+        self.location = location
 
 
 class TagLimitError(ConflictError):

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from shared.access import Principal
-from shared.dicom.extended_query_tag import IndexedTag, TagSet, TagValues
+from shared.dicom.extended_query_tag import IndexedTag, NewTag, TagSet, TagValues
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
@@ -718,16 +718,6 @@ class TagStatus(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewTag:
-    """A tag to be added; `path` is eight upper-case hexadecimal digits."""
-
-    path: str
-    vr: str
-    level: Level
-    private_creator: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExtendedQueryTag(NewTag):
     """A tag that instances are indexed by.
 
@@ -766,10 +756,13 @@ class TagTable(Protocol):
     async def tag_set(self) -> TagSet:
         """The tags that new instances are indexed by, all but those that are being deleted."""
 
-    async def add(self, tags: Sequence[NewTag], operation_id: str, most: int) -> None:
-        """Add tags that an operation will index the present instances by.
+    async def add(
+        self, tags: Sequence[NewTag], operation: Operation, most: int
+    ) -> Operation | None:
+        """Add tags, and note the operation that will index the present instances by them.
 
-        One that waits for no operation that could still end takes part in this one.
+        Only if no other one of its type is unfinished; that one is given instead, and nothing is
+        added. A tag whose own operation ended without success takes part in the new one.
 
         Raises:
             ConflictError: There is a tag of the same path.
@@ -791,7 +784,7 @@ class TagTable(Protocol):
     async def begin_deletion(self, path: str) -> int | None:
         """Index no instance by a tag any more; give its key, None when there is no such tag."""
 
-    async def delete_some(self, key: int, limit: int) -> bool:
+    async def delete_some(self, key: int) -> bool:
         """Delete some rows of a tag that is being deleted; False when nothing of it is left."""
 
     async def restore(self, tags: Sequence[NewTag], version: int) -> TagSet:

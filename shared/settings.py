@@ -145,6 +145,7 @@ class Settings:
         search_max_limit_instances_v2: Most instances of one v2 search.
         search_timeout_seconds: How long a search may take in the index.
         empty_search_status_v2: 204, or 200 with an empty array, for a v2 search without a match.
+        max_extended_query_tags: Most extended query tags.
         deleted_blob_grace_seconds: How long blobs of deleted instances stay.
         series_document_grace_seconds: How long superseded series documents stay for slow readers.
         orphan_age_seconds: Age from which a blob that no row names is removed.
@@ -184,6 +185,7 @@ class Settings:
     search_max_limit_instances_v2: int = 50_000
     search_timeout_seconds: timedelta = timedelta(seconds=10)
     empty_search_status_v2: EmptySearchStatus = EmptySearchStatus.NO_CONTENT
+    max_extended_query_tags: int = 128
     deleted_blob_grace_seconds: timedelta = timedelta(days=3)
     series_document_grace_seconds: timedelta = timedelta(minutes=15)
     orphan_age_seconds: timedelta = timedelta(days=1)

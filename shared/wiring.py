@@ -16,7 +16,9 @@ from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.mssql import connection_string_url, server_url
 from shared.adapters.sql_operation_table import SqlOperationTable
+from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_state_table import SqlStateTable
+from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
 from shared.errors import StoreUnavailableError
@@ -26,6 +28,7 @@ from shared.services.bulk_data import BulkData
 from shared.services.change_feed import ChangeFeed
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
+from shared.services.extended_query_tags import ExtendedQueryTags
 from shared.services.health import Dependency, Health
 from shared.services.images import Images
 from shared.services.ingest_results import IngestResults
@@ -35,11 +38,13 @@ from shared.services.metadata import Metadata
 from shared.services.operations import Operations
 from shared.services.partitions import Partitions
 from shared.services.pixel_work import PixelWork
+from shared.services.reindex import Reindex
 from shared.services.rendering import Render
 from shared.services.retrieve import Retrieve
 from shared.services.search import Search
 from shared.services.series_document import SeriesDocuments
 from shared.services.store import Store
+from shared.services.tag_sets import KnownTagSet
 from shared.services.transcoding import Transcoding
 from shared.services.uploads import Uploads
 from shared.settings import HOST_NAME, Authentication, InboxSource, Settings, SettingsError
@@ -81,6 +86,8 @@ class Services:
     change_feed: ChangeFeed
     cleanup: Cleanup
     operations: Operations
+    extended_query_tags: ExtendedQueryTags
+    reindex: Reindex
     health: Health
     cors: CorsRule
 
@@ -156,12 +163,15 @@ def build(settings: Settings) -> Services:
     writer = InstanceWriter(blobs, bulk_data_threshold_bytes=settings.bulk_data_threshold_bytes)
     documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)
     images, work = Images(blobs), PixelWork()
+    tags = SqlTagTable(index)
+    operations = Operations(SqlOperationTable(index), settings.operation_history_seconds)
     store = Store(
         blobs,
         index,
         writer,
         orphan_age=settings.orphan_age_seconds,
         grace=settings.deleted_blob_grace_seconds,
+        tag_set=KnownTagSet(tags),
     )
     results = IngestResults(state)
     inbox, addresses = _inbox(settings)
@@ -209,7 +219,11 @@ def build(settings: Settings) -> Services:
             orphan_age=settings.orphan_age_seconds,
             max_orphans_per_run=settings.max_orphans_per_run,
         ),
-        operations=Operations(SqlOperationTable(index), settings.operation_history_seconds),
+        operations=operations,
+        extended_query_tags=ExtendedQueryTags(
+            tags, blobs, operations, most=settings.max_extended_query_tags
+        ),
+        reindex=Reindex(blobs, tags, SqlReindexTable(index), operations),
         cors=CorsRule(settings.cors_allowed_origins),
         health=Health(_dependencies(index, blobs, state, secrets, access)),
     )
@@ -287,7 +301,6 @@ def _inbox(settings: Settings) -> tuple[Inbox, UploadAddresses | None]:
         folders = settings.folder / INBOX, settings.folder / INBOX_FAILED
         return FolderInbox(*folders, sync=settings.embedded_sync), None
     # The storage SDK is slow to import, and needed but here.
-    from shared.adapters.azure_account import StorageAccount  # noqa: PLC0415
     from shared.adapters.azure_inbox import AzureInbox  # noqa: PLC0415
     from shared.adapters.azure_uploads import AzureUploads  # noqa: PLC0415
 

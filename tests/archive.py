@@ -14,13 +14,12 @@ from typing import Any
 import httpx
 import orjson
 
-from function_app import app
 from localhost.routes import Route, Router
 from shared import wiring
 from shared.adapters.sql_index.migrate import migrate
 from shared.settings import Settings
 from shared.wiring import Services
-from tests.engine import client_config
+from tests.engine import app_functions, client_config
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -55,7 +54,7 @@ async def open_archive(folder: Path, **env: str) -> AsyncIterator[Services]:
 def http_functions() -> dict[str, tuple[Route, Callable[..., Any]]]:
     """Every registered HTTP function by name, with its route as the host reads it."""
     found: dict[str, tuple[Route, Callable[..., Any]]] = {}
-    for function in app.get_functions():
+    for function in app_functions():
         trigger: Any = function.get_trigger()
         if trigger.get_binding_name() == "httpTrigger":
             name = str(function.get_function_name())

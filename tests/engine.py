@@ -5,6 +5,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import grpc
@@ -61,12 +62,18 @@ async def running_engine(
         server.stop(None)
 
 
-def _of_app(kind: str) -> dict[str, Callable[..., Any]]:
+@cache
+def app_functions() -> list[Any]:
+    """All functions of the app, which can be asked for them only once."""
     from function_app import app
 
+    return list(app.get_functions())
+
+
+def _of_app(kind: str) -> dict[str, Callable[..., Any]]:
     return {
         str(function.get_function_name()): function.get_user_function()
-        for function in app.get_functions()
+        for function in app_functions()
         if (trigger := function.get_trigger()) and trigger.get_binding_name() == kind
     }
 

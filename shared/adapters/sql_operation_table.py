@@ -44,7 +44,7 @@ class SqlOperationTable(OperationTable):
 
     async def add(self, operation: Operation, *, alone: bool) -> Operation | None:
         """See OperationTable."""
-        return await self._database.write(lambda c: _add(c, operation, alone=alone))
+        return await self._database.write(lambda c: add_operation(c, operation, alone=alone))
 
     async def find(self, operation_id: str) -> Operation | None:
         """See OperationTable."""
@@ -86,7 +86,8 @@ class SqlOperationTable(OperationTable):
         return await self._database.write(lambda c: _remove(c, before))
 
 
-def _add(connection: Connection, new: Operation, *, alone: bool) -> Operation | None:
+def add_operation(connection: Connection, new: Operation, *, alone: bool) -> Operation | None:
+    """Note a new operation, or give the one that must end first."""
     if alone:
         others = connection.execute(_OF_TYPE, {"of_type": new.type.value}).all()
         if others:

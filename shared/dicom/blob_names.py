@@ -79,5 +79,14 @@ def series_document_blob(series_key: int, revision: int) -> str:
     return f"series-metadata/{series_key}/{revision}.json.gz"
 
 
+TAG_SETS = "extended-query-tags/"
+"""Where the sets of extended query tags are, of which the last one counts."""
+
+
+def tag_set_blob(version: int) -> str:
+    """The blob of a set of extended query tags; later ones come later in the order of names."""
+    return f"{TAG_SETS}{version:010d}.json"
+
+
 def _place(blob_id: str) -> str:
     return f"{zlib.crc32(blob_id.encode()) % _SPREAD:02d}/{day_of(blob_id)}/{blob_id}"

@@ -13,6 +13,16 @@ from shared.dicom.value_representation import Document, Element
 _FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTag:
+    """A tag to be added; `path` is eight upper-case hexadecimal digits."""
+
+    path: str
+    vr: str
+    level: Level
+    private_creator: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class IndexedTag:
     """A tag as instances are indexed by it; `key` is the index's own number.

@@ -35,6 +35,10 @@ _MAX_NAME_LENGTH = 256
 _MAX_VALUE_LENGTH = 4096
 _MAX_WARNINGS = 16
 
+_PARAMETERS = frozenset(
+    {"limit", "offset", "fuzzymatching", "includefield", "accept"}
+    | {"multiplevaluematching", "emptyvaluematching"}
+)
 _STUDY_INSTANCE_UID = tag_of("StudyInstanceUID")
 _SERIES_INSTANCE_UID = tag_of("SeriesInstanceUID")
 
@@ -46,6 +50,8 @@ class SearchQuery:
     Attributes:
         return_tags: Tags of the attributes that each result has, if the data has them.
         warnings: Sentences on what was ignored.
+        erroneous: The extended query tags, as they were given, by which some instances could not
+            be indexed.
     """
 
     level: Level
@@ -56,6 +62,22 @@ class SearchQuery:
     limit: int
     offset: int
     warnings: tuple[str, ...] = ()
+    erroneous: tuple[str, ...] = ()
+
+
+def other_attributes(pairs: Sequence[tuple[str, str]], version: int) -> Sequence[str]:
+    """The tags of attributes that a search asks for, and that not every archive can be searched by.
+
+    If it can, because they are extended query tags, `parse_query` is to be told.
+    """
+    names = (name for name, _ in pairs if name.lower() not in _PARAMETERS)
+    tags = (tag for name in names if (tag := _tag_path(name)) and "." not in tag)
+    found = (tag for tag in tags if not _is_known(_BY_TAG.get(tag), version))
+    return list(dict.fromkeys(found))[:_MAX_CONDITIONS]
+
+
+def _is_known(attribute: SearchAttribute | None, version: int) -> bool:
+    return attribute is not None and attribute.since_version <= version
 
 
 def parse_query(  # noqa: PLR0913
@@ -87,6 +109,7 @@ def parse_query(  # noqa: PLR0913
         reading.limit,
         reading.offset,
         tuple(reading.warnings),
+        tuple(reading.erroneous),
     )
 
 
@@ -118,6 +141,7 @@ class _Reading:
     is_multiple: bool = False
     is_empty: bool = False
     warnings: list[str] = field(default_factory=list)
+    erroneous: list[str] = field(default_factory=list)
     seen: dict[SearchAttribute, str] = field(default_factory=dict)
     _included: set[str] = field(default_factory=set)
     _wants_all: bool = False
@@ -188,10 +212,14 @@ class _Reading:
         if not text.strip() and self.version == 1:
             raise InvalidQueryError(f"Invalid query: the value of '{echo(name)}' is empty.")
         self.seen[attribute] = text
+        if attribute.extension is not None and attribute.extension.has_errors:
+            self.erroneous.append(echo(name))
 
     def _attribute(self, name: str) -> SearchAttribute | None:
         attribute = self._known(name)
         if attribute is not None and attribute.level in self.levels:
+            if attribute.extension is not None and not attribute.extension.is_enabled:
+                raise InvalidQueryError(f"Query is disabled on specified attribute '{echo(name)}'.")
             return attribute
         if self.version == 1 or (attribute is not None and self._is_in_path(attribute)):
             raise InvalidQueryError(

@@ -330,6 +330,39 @@ TRANSACTIONS: Mapping[str, Transaction] = {
         errors=(HTTPStatus.CONFLICT,),
         since_version=2,
     ),
+    "add_extended_query_tags": Transaction(
+        summary="Add extended query tags, and begin to index by them",
+        takes=(JSON,),
+        gives={HTTPStatus.ACCEPTED: (JSON,)},
+        errors=(
+            HTTPStatus.CONFLICT,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        ),
+    ),
+    "list_extended_query_tags": Transaction(
+        summary="List the extended query tags, oldest first",
+        parameters=_PAGE,
+        gives={HTTPStatus.OK: (JSON,)},
+    ),
+    "retrieve_extended_query_tag": Transaction(
+        summary="Tell what an extended query tag is like", gives={HTTPStatus.OK: (JSON,)}
+    ),
+    "update_extended_query_tag": Transaction(
+        summary="Let an extended query tag be searched by, or not",
+        takes=(JSON,),
+        gives={HTTPStatus.OK: (JSON,)},
+        errors=(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    ),
+    "delete_extended_query_tag": Transaction(
+        summary="Delete an extended query tag and what is indexed by it",
+        gives={HTTPStatus.NO_CONTENT: ()},
+    ),
+    "list_extended_query_tag_errors": Transaction(
+        summary="List what could not be indexed by an extended query tag",
+        parameters=_PAGE,
+        gives={HTTPStatus.OK: (JSON,)},
+    ),
     "describe_as_json": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (JSON,)}),
     "describe_as_yaml": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (YAML,)}),
 }

@@ -44,6 +44,14 @@ class WrittenInstance:
         file = self.instance.file
         return instance_blobs(file.blob_id, has_frames_blob=file.frames == "blob")
 
+    def checked_again(self, check: "Check") -> "WrittenInstance | RefusedInstance":
+        """What comes of it when it is checked for other extended query tags than before."""
+        verdict = check(self.header)
+        if verdict.failures:
+            return RefusedInstance(self.header, verdict)
+        instance = replace(self.instance, tag_values=verdict.tag_values)
+        return WrittenInstance(instance, self.header, replace(verdict, document={}))
+
 
 @dataclass(frozen=True, slots=True)
 class RefusedInstance:
@@ -224,5 +232,5 @@ def _describe(
         document=document,
     )
     side_blobs.append((metadata_blob(received.blob_id), metadata.pack()))
-    instance = NewInstance(verdict.path, file, indexed_attributes(document))
+    instance = NewInstance(verdict.path, file, indexed_attributes(document), verdict.tag_values)
     return WrittenInstance(instance, header, replace(verdict, document={})), side_blobs

@@ -6,7 +6,7 @@ activities find done.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,6 +33,9 @@ _ENDED = {
 
 _log = logging.getLogger(__name__)
 
+type Note = Callable[[Operation], Awaitable[Operation | None]]
+"""Notes a new operation, or gives the one that must end first, as OperationTable.add does."""
+
 
 class OperationRunningError(ConflictError):
     """Another operation of this type must end first; `operation_id` is that one's."""
@@ -54,7 +57,7 @@ class Operations:
     history: timedelta
     _has_looked: bool = field(default=False, init=False)
 
-    async def start(
+    async def start(  # noqa: PLR0913
         self,
         orchestrations: Orchestrations,
         kind: OperationType,
@@ -62,8 +65,11 @@ class Operations:
         *,
         operation_id: str | None = None,
         alone: bool = False,
+        note: Note | None = None,
     ) -> Operation:
         """Note an operation and start it; with `alone`, only one of its type at a time.
+
+        `note` notes it instead, alone, together with what belongs to it.
 
         Raises:
             OperationRunningError: One of its type is not final.
@@ -79,7 +85,10 @@ class Operations:
             input=asked,
             results=None,
         )
-        other = await self.table.add(operation, alone=alone)
+        if note is None:
+            other = await self.table.add(operation, alone=alone)
+        else:
+            other = await note(operation)
         if other is not None:
             raise OperationRunningError(other.id)
         try:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from shared.dicom.blob_names import time_of
+from shared.dicom.extended_query_tag import TagSet
 from shared.dicom.header import Header
 from shared.dicom.json_model import value
 from shared.dicom.preamble import PreambleKind
 from shared.dicom.resource import ResourcePath
+from shared.dicom.tag_reading import with_tags
 from shared.dicom.transfer_syntax import transfer_syntax
 from shared.dicom.uid import Uid
 from shared.dicom.validation import SOP_CLASS_UID, STUDY_INSTANCE_UID, Problem, Verdict, validate
@@ -23,7 +25,7 @@ from shared.dicomweb.store_report import (
     StoreReport,
     WarningReason,
 )
-from shared.errors import InvalidInstanceError, StoreUnavailableError
+from shared.errors import InvalidInstanceError, StoreUnavailableError, TagSetChangedError
 from shared.ports import AlreadyStored, BlobStore, CommitOutcome, Committed, Index, Partition
 from shared.services.instance_writer import (
     SMALL_BYTES,
@@ -32,6 +34,7 @@ from shared.services.instance_writer import (
     RefusedInstance,
     WrittenInstance,
 )
+from shared.services.tag_sets import KnownTagSet
 from shared.services.tombstones import add_tombstone
 
 _BATCH_INSTANCES = 256
@@ -54,6 +57,7 @@ class Store:
     Attributes:
         orphan_age: Age from which the sweeper takes a blob without a row for an orphan.
         grace: How long the blobs of a replaced instance stay.
+        tag_set: The extended query tags by which instances are indexed.
     """
 
     blobs: BlobStore
@@ -61,6 +65,7 @@ class Store:
     writer: InstanceWriter
     orphan_age: timedelta
     grace: timedelta
+    tag_set: KnownTagSet
 
     async def store(
         self,
@@ -80,6 +85,7 @@ class Store:
             StoreUnavailableError: Nothing could be stored for want of blob storage or the index.
         """
         request = _Request(self, partition, version, study, replaces=replaces)
+        request.tag_set = await self.tag_set.get()
         try:
             async for body in bodies:
                 await request.take(body)
@@ -114,6 +120,7 @@ class _Request:
         self._waiting: list[_Waiting] = []
         self._waiting_since = 0.0
         self._committed: set[str] = set()
+        self.tag_set = TagSet()
 
     async def take(self, body: Body) -> None:
         """Read one instance to its end; a small one is written while the next one is read."""
@@ -187,7 +194,7 @@ class _Request:
         if verdict.path is not None and self._study not in (None, verdict.path.study):
             mismatch = Problem(STUDY_INSTANCE_UID, "The study is not the one that was asked for.")
             return Verdict(verdict.path, (mismatch, *verdict.failures), (), verdict.document)
-        return verdict
+        return with_tags(verdict, self.tag_set, self._version, header.null_padded)
 
     def _is_batch_due(self) -> bool:
         return bool(self._waiting) and (
@@ -200,6 +207,7 @@ class _Request:
         waiting = sorted(self._waiting, key=lambda item: item[0])
         self._waiting = waiting[_BATCH_INSTANCES:]
         batch = await self._without_stale(waiting[:_BATCH_INSTANCES])
+        batch = await self._with_present_tags(batch)
         until = datetime.now(UTC) + self._service.grace
         try:
             outcomes = await self._service.index.commit(
@@ -208,6 +216,10 @@ class _Request:
                 replaced_until=until if self._replaces else None,
             )
             await self._bury(outcomes, until)
+        except TagSetChangedError:
+            self.tag_set = await self._service.tag_set.read()
+            self._waiting = [*batch, *self._waiting]  # No instance fails for it.
+            return
         except StoreUnavailableError as error:
             # Whether it took effect is unknown, or to be noted yet: no blob is removed.
             self._unavailable = error
@@ -251,6 +263,23 @@ class _Request:
         self._fail([number for number, _ in stale])
         await self._remove([written for _, written in stale])
         return [item for item in batch if item not in stale]
+
+    async def _with_present_tags(self, batch: Sequence[_Waiting]) -> Sequence[_Waiting]:
+        """Check anew, and leave out if need be, what was read for other tags than there are."""
+        kept: list[_Waiting] = []
+        refused: list[WrittenInstance] = []
+        for number, written in batch:
+            if written.instance.tag_values.version == self.tag_set.version:
+                kept.append((number, written))
+                continue
+            result = await asyncio.to_thread(written.checked_again, self._check)
+            if isinstance(result, RefusedInstance):
+                self._outcomes[number] = _refused(result)
+                refused.append(written)
+            else:
+                kept.append((number, result))
+        await self._remove(refused)
+        return kept
 
     def _fail(self, numbers: Sequence[int]) -> None:
         for number in numbers:

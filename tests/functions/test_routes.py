@@ -15,6 +15,7 @@ from tests.issuer import running_issuer
 
 CONFORMANCE = Path(__file__).parents[2] / "docs" / "conformance.md"
 VALUES = {"study": "1.2.3", "series": "1.2.3.4", "instance": "1.2.3.4.5", "frames": "1,2"}
+VALUES["tag"] = "PatientSex"
 VALUES["operation"] = VALUES["upload"] = "1" * 32
 PARTITIONS = ("p", "studies", "Microsoft.Default")
 
@@ -128,6 +129,12 @@ OF_NO_PARTITION = {
     "operation",
     "list_operations",
     "cancel_operation",
+    "add_extended_query_tags",
+    "list_extended_query_tags",
+    "retrieve_extended_query_tag",
+    "update_extended_query_tag",
+    "delete_extended_query_tag",
+    "list_extended_query_tag_errors",
     "options",
 }
 

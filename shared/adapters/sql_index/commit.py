@@ -221,15 +221,15 @@ class Batch:
         self.studies: dict[Uid, StudyRow] = {}
         self.series: dict[tuple[Uid, Uid | None], SeriesRow] = {}
         self.held: dict[ResourcePath, Held] = {}
-        self.has_tags = False
+        self._tag_set_version = 0
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether there are extended query tags, or ever were."""
+        return self._tag_set_version > 0
 
     def find(self, instances: Sequence[NewInstance]) -> None:
-        """Read what the index holds of the studies, series and instances of a batch.
-
-        Raises:
-            TagSetChangedError: The instances were read for another set of tags than there is.
-        """
-        versions = {item.tag_values.version for item in instances}
+        """Read what the index holds of the studies, series and instances of a batch."""
         for some in batched(instances, ROWS_AT_ONCE, strict=False):
             parameters = {
                 "partition_key": self._partition_key,
@@ -238,9 +238,7 @@ class Batch:
                 "instance_uids": [item.path.instance for item in some],
             }
             for row in self._connection.execute(FIND, parameters):
-                if versions != {row.tag_set_version}:
-                    raise TagSetChangedError
-                self.has_tags = row.tag_set_version > 0
+                self._tag_set_version = row.tag_set_version
                 self._note_held(row)
 
     def _note_held(self, row: Row[*tuple[Any, ...]]) -> None:
@@ -263,7 +261,13 @@ class Batch:
             )
 
     def add(self, instances: Sequence[NewInstance]) -> None:
-        """Add instances, in the place of those that the index holds, and what follows from them."""
+        """Add instances, in the place of those that the index holds, and what follows from them.
+
+        Raises:
+            TagSetChangedError: They were read for another set of tags than there is.
+        """
+        if any(item.tag_values.version != self._tag_set_version for item in instances):
+            raise TagSetChangedError
         replaced = {item.path: self.held[item.path] for item in instances if item.path in self.held}
         changes = [
             (ChangeAction.UPDATE if item.path in replaced else ChangeAction.CREATE, item.path)

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import BindParameter, Column, ColumnElement, and_, bindparam, or_, select
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    literal_column,
+    or_,
+    select,
+)
 
 from shared.adapters.sql_index.columns import COLUMNS, ITEM_COLUMNS, TABLES
 from shared.adapters.sql_index.schema import (
@@ -15,9 +26,11 @@ from shared.adapters.sql_index.schema import (
     person_name_word,
     request_item,
     series,
+    tag_value_word,
 )
+from shared.adapters.sql_index.tag_values import TABLE_OF_KIND
 from shared.dicom.resource import Level
-from shared.dicom.searchable import MODALITIES_IN_STUDY
+from shared.dicom.searchable import MODALITIES_IN_STUDY, Kind
 from shared.dicomweb.condition import (
     CombinedRange,
     Condition,
@@ -58,6 +71,15 @@ type _Comparison = tuple[Sign, object]
 
 
 @dataclass(frozen=True, slots=True)
+class Extended:
+    """The extended query tag that an attribute is: its key, level and how its values compare."""
+
+    key: int
+    level: Level
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
 class Criterion:
     """A condition without its values: searches that differ in nothing else share a statement.
 
@@ -65,12 +87,14 @@ class Criterion:
         signs: The comparisons that must hold: of each word of a fuzzy name, of each end of a date
             and a time that are compared as one, or of the attribute.
         time_tag: The time of a date, where both are compared as one.
+        extension: What it is, if it is an extended query tag.
     """
 
     tag: str
     is_fuzzy: bool
     signs: tuple[tuple[Sign, ...], ...]
     time_tag: str | None = None
+    extension: Extended | None = None
 
     @property
     def is_in_item(self) -> bool:
@@ -80,7 +104,8 @@ class Criterion:
     @property
     def is_unanchored(self) -> bool:
         """Whether it is a pattern that begins with a wildcard, so that no index narrows it."""
-        return self.signs == ((Sign.LIKE,),) and self.tag in COLUMNS
+        is_pattern = self.signs == ((Sign.LIKE,),)
+        return is_pattern and self.extension is None and self.tag in COLUMNS
 
 
 def criterion_of(condition: Condition) -> tuple[Criterion, list[object]]:
@@ -98,7 +123,13 @@ def criterion_of(condition: Condition) -> tuple[Criterion, list[object]]:
     signs = tuple(tuple(sign for sign, _ in part) for part in parts)
     values = [value for part in parts for sign, value in part if sign is not Sign.EMPTY]
     is_fuzzy = isinstance(condition, FuzzyName)
-    return Criterion(condition.attribute.tag, is_fuzzy, signs, time_tag), values
+    attribute = condition.attribute
+    extended = (
+        None
+        if attribute.extension is None
+        else Extended(attribute.extension.key, attribute.level, attribute.kind)
+    )
+    return Criterion(attribute.tag, is_fuzzy, signs, time_tag, extended), values
 
 
 def _comparisons(condition: Exact | OneOf | Range | Wildcard | Empty) -> list[_Comparison]:
@@ -200,6 +231,37 @@ def condition_on_row_above(
         *_compared(above.c[column.name], criterion.signs[0], names),
     )
     return TABLES[level].c[key.name].in_(keys)
+
+
+def condition_on_tag(
+    level: Level, criterion: Criterion, tag: Extended, names: Iterator[str]
+) -> ColumnElement[bool]:
+    """What must hold of the values of an extended query tag that a row of this level belongs to."""
+    owner = _owner_key(level, tag.level)
+    if criterion.signs == ((Sign.EMPTY,),):
+        values = TABLE_OF_KIND[tag.kind]
+        return ~_owners(values, tag.key).where(values.c.owner_key == owner).exists()
+    table = tag_value_word if criterion.is_fuzzy else TABLE_OF_KIND[tag.kind]
+    return and_(
+        *(
+            owner.in_(_owners(table, tag.key).where(*_compared(table.c.value, signs, names)))
+            for signs in criterion.signs
+        )
+    )
+
+
+def _owner_key(level: Level, of_tag: Level) -> Column[Any]:
+    [key] = TABLES[of_tag].primary_key
+    return TABLES[level].c[key.name]
+
+
+def _owners(values: Table, tag_key: int) -> Select[tuple[int]]:
+    """What has values of a tag, each told by its newest instance alone."""
+    return select(values.c.owner_key).where(
+        values.c.tag_key == tag_key,
+        values.c.partition_key == PARTITION_KEY,
+        values.c.is_newest == literal_column("1"),
+    )
 
 
 def condition_on_items(

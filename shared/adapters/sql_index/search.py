@@ -28,6 +28,7 @@ from shared.adapters.sql_index.matching import (
     condition_on_items,
     condition_on_row,
     condition_on_row_above,
+    condition_on_tag,
     criterion_of,
 )
 from shared.adapters.sql_index.schema import instance, series, study
@@ -183,6 +184,8 @@ def _condition(
     shape: Shape, criterion: Criterion, names: Iterator[str], needed: set[FromClause]
 ) -> ColumnElement[bool]:
     """A condition on the rows, and on those of the tables that it then needs."""
+    if criterion.extension is not None:
+        return condition_on_tag(shape.level, criterion, criterion.extension, names)
     column = COLUMNS.get(criterion.tag)
     is_above = column is not None and column.table is not TABLES[shape.level]
     is_everywhere = not shape.is_in_study

@@ -247,6 +247,7 @@ async def test_a_commit_without_an_answer_loses_nothing(
         services.store.writer,
         services.store.orphan_age,
         services.store.grace,
+        services.store.tag_set,
     )
 
     with pytest.raises(StoreUnavailableError):
@@ -282,7 +283,8 @@ class _BlobsAway:
 def _over(services: Services, blobs: _BlobsAway, orphan_age: timedelta | None = None) -> Store:
     given, away = services.store, cast("BlobStore", blobs)
     writer = InstanceWriter(away, bulk_data_threshold_bytes=4096)
-    return Store(away, services.index, writer, orphan_age or given.orphan_age, given.grace)
+    orphan_age = orphan_age or given.orphan_age
+    return Store(away, services.index, writer, orphan_age, given.grace, given.tag_set)
 
 
 async def test_what_cannot_be_written_makes_the_request_worth_repeating(
