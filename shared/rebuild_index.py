@@ -13,6 +13,8 @@ from pathlib import Path
 
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
+from shared.adapters.sql_reindex_table import SqlReindexTable
+from shared.adapters.sql_tag_table import SqlTagTable
 from shared.services.rebuild import Rebuild, Rebuilt
 from shared.settings import Settings, SettingsError
 from shared.wiring import index_url, open_blobs
@@ -32,7 +34,8 @@ async def rebuild(folder: Path) -> tuple[Rebuilt, Path]:
     migrate(index_url(new))
     index = SqlIndex(index_url(new), sync=True)
     try:
-        rebuilt = await Rebuild(open_blobs(settings), index).run()
+        rebuilder = Rebuild(open_blobs(settings), index, SqlTagTable(index), SqlReindexTable(index))
+        rebuilt = await rebuilder.run()
     finally:
         await index.close()
     kept = folder / f"before-rebuild-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"

@@ -22,6 +22,11 @@ class TagReading:
     problems: Mapping[int, Problem]
     has_several: bool
 
+    @property
+    def sentences(self) -> Mapping[int, str]:
+        """What is wrong, by the key of the tag; no values are quoted."""
+        return {key: problem.sentence for key, problem in self.problems.items()}
+
 
 def read_tags(document: Document, tag_set: TagSet, null_padded: Collection[str] = ()) -> TagReading:
     """Find the values of tags; those that are kept as bulk data are none.

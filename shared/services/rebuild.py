@@ -10,11 +10,27 @@ from itertools import batched
 import orjson
 
 from shared.dicom.blob_names import blob_id_of, day_of, dicom_blob, instance_blobs
+from shared.dicom.extended_query_tag import TagSet, TagValues
 from shared.dicom.searchable import indexed_attributes
+from shared.dicom.tag_reading import read_tags
 from shared.errors import InvalidUidError
-from shared.ports import AlreadyStored, BlobInfo, BlobStore, Index, NewInstance
+from shared.ports import (
+    AlreadyStored,
+    BlobInfo,
+    BlobStore,
+    CommitOutcome,
+    Committed,
+    Index,
+    InstanceTags,
+    InstanceToIndex,
+    NewInstance,
+    Partition,
+    ReindexTable,
+    TagTable,
+)
 from shared.services.metadata_file import unpack
 from shared.services.read_ahead import read_ahead
+from shared.services.tag_sets import kept_tag_set
 
 _BATCH_INSTANCES = 256
 _READS_AT_ONCE = 32
@@ -22,8 +38,8 @@ _NAMES_AT_ONCE = 1000
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 _UNREADABLE = (zlib.error, ValueError, LookupError, TypeError, AttributeError, InvalidUidError)
 
-type _Found = tuple[str, NewInstance]
-"""Name of the partition, and the instance."""
+type _Found = tuple[str, NewInstance, Mapping[int, str]]
+"""Name of the partition, the instance, and by which extended query tags it cannot be indexed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +65,24 @@ class Rebuild:
     blob ids were drawn. Where instances of one request contradict each other about their study, it
     may follow another of them than before, as a request draws several ids at once.
     Series documents are removed, as the new index would take their names for those of its own.
+    Extended query tags are as they were when they last were added or deleted; those by which some
+    instance cannot be indexed are disabled.
     """
 
-    def __init__(self, blobs: BlobStore, index: Index) -> None:
+    def __init__(
+        self, blobs: BlobStore, index: Index, tags: TagTable, tag_values: ReindexTable
+    ) -> None:
         self._blobs = blobs
         self._index = index
+        self._tags = tags
+        self._tag_values = tag_values
+        self._tag_set = TagSet()
         self._files: dict[str, int] = {}
         self._damaged: list[str] = []
 
     async def run(self) -> Rebuilt:
         """Read all metadata blobs, oldest day first, and add what they describe."""
+        self._tag_set = await self._tags.restore(*await kept_tag_set(self._blobs))
         deleted = await self._deleted()
         self._files = {blob.name: blob.length for blob in await self._listed("dicom/", "frames/")}
         found = kept = 0
@@ -104,7 +128,7 @@ class Rebuild:
             return None  # The write of its file was cut short.
         content = await self._blobs.get(name)
         try:
-            found = await asyncio.to_thread(_unpacked, content)
+            found = await asyncio.to_thread(_unpacked, content, self._tag_set)
         except _UNREADABLE:
             found = None
         file = None if found is None else found[1].file
@@ -122,12 +146,28 @@ class Rebuild:
 
     async def _add(self, batch: Sequence[_Found]) -> int:
         added = 0
-        for name in dict.fromkeys(name for name, _ in batch):
+        for name in dict.fromkeys(name for name, *_ in batch):
             partition = await self._index.create_partition(name)
-            instances = [instance for one, instance in batch if one == name]
-            outcomes = await self._index.commit(partition, instances)
+            found = [(instance, errors) for one, instance, errors in batch if one == name]
+            outcomes = await self._index.commit(partition, [instance for instance, _ in found])
             added += sum(not isinstance(outcome, AlreadyStored) for outcome in outcomes)
+            await self._note_errors(partition, found, outcomes)
         return added
+
+    async def _note_errors(
+        self,
+        partition: Partition,
+        found: Sequence[tuple[NewInstance, Mapping[int, str]]],
+        outcomes: Sequence[CommitOutcome],
+    ) -> None:
+        wrong: list[InstanceTags] = []
+        for (item, errors), outcome in zip(found, outcomes, strict=True):
+            if errors and isinstance(outcome, Committed):
+                study, metadata_id = item.path.study, item.file.metadata_id
+                there = InstanceToIndex(partition.key, study, outcome.watermark, metadata_id)
+                wrong.append(InstanceTags(there, TagValues(self._tag_set.version), errors))
+        if wrong:
+            await self._tag_values.write(wrong)
 
     async def _remove_series_documents(self) -> None:
         names = [blob.name for blob in await self._listed("series-metadata/")]
@@ -135,10 +175,12 @@ class Rebuild:
             await self._blobs.delete(some)
 
 
-def _unpacked(content: Buffer) -> _Found:
+def _unpacked(content: Buffer, tag_set: TagSet) -> _Found:
     metadata = unpack(content)
     attributes = indexed_attributes(metadata.document)
-    return metadata.partition_name, NewInstance(metadata.path, metadata.file, attributes)
+    reading = read_tags(metadata.document, tag_set)
+    instance = NewInstance(metadata.path, metadata.file, attributes, reading.values)
+    return metadata.partition_name, instance, reading.sentences
 
 
 async def _each(names: Sequence[str]) -> AsyncIterator[str]:

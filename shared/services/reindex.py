@@ -105,5 +105,4 @@ def _tags_in(instance: InstanceToIndex, content: Buffer | None, tag_set: TagSet)
         damaged = {tag.key: _DAMAGED for tag in tag_set.tags}
         return InstanceTags(instance, TagValues(tag_set.version), damaged)
     reading = read_tags(document, tag_set)
-    errors = {key: problem.sentence for key, problem in reading.problems.items()}
-    return InstanceTags(instance, reading.values, errors)
+    return InstanceTags(instance, reading.values, reading.sentences)
