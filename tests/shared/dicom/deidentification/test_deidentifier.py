@@ -1,0 +1,236 @@
+from io import BytesIO
+
+import pytest
+from pydicom import DataElement, Dataset
+from pydicom.sequence import Sequence
+
+from shared.dicom.deidentification.burned_in import may_name_somebody
+from shared.dicom.deidentification.deidentifier import Deidentifier
+from shared.dicom.deidentification.file import BurnedInAnnotationError, deidentify_file
+from shared.dicom.deidentification.profile import Option, Profile
+from shared.dicom.deidentification.pseudonyms import Pseudonyms
+from shared.dicom.deidentification.table import Action, actions
+from shared.dicom.dictionary import known_vr
+from shared.errors import InvalidRequestError
+from tests.builders import dataset, image, part10
+
+PSEUDONYMS = Pseudonyms(b"k" * 32)
+
+
+def deidentified(source: Dataset, *options: Option, by: Pseudonyms = PSEUDONYMS) -> Dataset:
+    Deidentifier(Profile(frozenset(options)), by).deidentify(source)
+    return source
+
+
+def _item(**keywords: object) -> Dataset:
+    item = Dataset()
+    for keyword, value in keywords.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def test_uids_of_one_study_stay_linked() -> None:
+    one, two = dataset(), dataset()
+    two.StudyInstanceUID, two.FrameOfReferenceUID = one.StudyInstanceUID, "1.2.3.4"
+    one.FrameOfReferenceUID = "1.2.3.4"
+    reference = _item(
+        ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID
+    )
+    two.ReferencedImageSequence = Sequence([reference])
+    series = _item(SeriesInstanceUID=one.SeriesInstanceUID)
+    two.ReferencedSeriesSequence = Sequence([series])
+    study_uid, class_uid = one.StudyInstanceUID, one.SOPClassUID
+
+    deidentified(one)
+    deidentified(two)
+
+    assert one.StudyInstanceUID == two.StudyInstanceUID != study_uid
+    assert one.FrameOfReferenceUID == two.FrameOfReferenceUID != "1.2.3.4"
+    assert two.ReferencedImageSequence[0].ReferencedSOPInstanceUID == one.SOPInstanceUID
+    assert two.ReferencedImageSequence[0].ReferencedSOPClassUID == class_uid
+    assert two.ReferencedSeriesSequence[0].SeriesInstanceUID == one.SeriesInstanceUID
+    assert one.StudyInstanceUID.startswith("2.25.")
+    assert len(one.StudyInstanceUID) <= 64
+
+
+def test_another_key_gives_other_pseudonyms() -> None:
+    first, second = dataset(PatientID="4711"), dataset(PatientID="4711")
+    second.StudyInstanceUID = first.StudyInstanceUID
+    deidentified(first)
+    deidentified(second, by=Pseudonyms(b"other" * 8))
+    assert first.StudyInstanceUID != second.StudyInstanceUID
+    assert first.PatientID != second.PatientID
+
+
+def test_patients_stay_apart_under_names_that_say_nothing() -> None:
+    one = deidentified(dataset(PatientID="1", PatientName="Doe^Jane"))
+    same = deidentified(dataset(PatientID="1", PatientName="Doe^J"))
+    other = deidentified(dataset(PatientID="2", PatientName="Doe^Jane"))
+    assert one.PatientID == one.PatientName == same.PatientID
+    assert one.PatientID != other.PatientID
+
+
+def test_what_nobody_can_judge_goes() -> None:
+    source = dataset()
+    source.add(DataElement(0x00091001, "LO", "private"))
+    source.add(DataElement(0x00090010, "LO", "MAKER"))
+    source.add(DataElement(0x00080FFF, "LO", "unknown"))
+    source.add(DataElement(0x60003000, "OW", b"overlay!"))
+    source.add(DataElement(0x50003000, "OW", b"curve of"))
+    deidentified(source)
+    assert not {0x00091001, 0x00090010, 0x00080FFF, 0x60003000, 0x50003000} & set(source.keys())
+
+
+def test_items_are_dealt_with_as_deep_as_they_lie() -> None:
+    inner = _item(OperatorsName="Roe^Jo", CodeMeaning="kept")
+    source = dataset(SharedFunctionalGroupsSequence=Sequence([_item(RequestAttributesSequence=[])]))
+    source.SharedFunctionalGroupsSequence[0].PurposeOfReferenceCodeSequence = Sequence([inner])
+    deidentified(source)
+    [group] = source.SharedFunctionalGroupsSequence
+    assert "RequestAttributesSequence" not in group
+    assert group.PurposeOfReferenceCodeSequence[0].OperatorsName == "REMOVED"
+    assert group.PurposeOfReferenceCodeSequence[0].CodeMeaning == "kept"
+
+
+def test_the_content_of_a_document_is_replaced_by_an_item_that_says_nothing() -> None:
+    said = _item(ValueType="TEXT", TextValue="Jane Doe fell")
+    source = deidentified(dataset(ContentSequence=Sequence([said])))
+    [item] = source.ContentSequence
+    assert (item.ValueType, item.TextValue) == ("TEXT", "REMOVED")
+
+
+def test_a_sequence_that_may_not_be_empty_is_made_of_dummies() -> None:
+    text = _item(UnformattedTextValue="Jane", BoundingBoxAnnotationUnits="PIXEL")
+    graphic = _item(GraphicLayer="DOE", TextObjectSequence=Sequence([text]))
+    source = deidentified(dataset(GraphicAnnotationSequence=Sequence([graphic])))
+    [replaced] = source.GraphicAnnotationSequence
+    assert replaced.GraphicLayer == "REMOVED"
+    assert "Jane" not in str(replaced)
+
+
+def test_full_dates_stay_if_they_are_asked_for() -> None:
+    option = Option.RETAIN_LONGITUDINAL_TEMPORAL_FULL_DATES
+    source = deidentified(dataset(StudyDate="20200229", PatientBirthDate="19700101"), option)
+    assert source.StudyDate == "20200229"
+    assert not source.PatientBirthDate
+    assert source.LongitudinalTemporalInformationModified == "UNMODIFIED"
+
+
+def test_modified_dates_keep_their_distances_within_a_patient() -> None:
+    option = Option.RETAIN_LONGITUDINAL_TEMPORAL_MODIFIED_DATES
+    first = dataset(PatientID="1", StudyDate="20200229", AcquisitionDateTime="20200301101112.5")
+    second = dataset(PatientID="1", StudyDate="20200301", StudyTime="101112")
+    other = dataset(PatientID="2", StudyDate="20200301")
+    for source in (first, second, other):
+        deidentified(source, option)
+    assert int(second.StudyDate) - int(first.StudyDate) in (1, 70, 71, 72, 73, 74, 8870)
+    assert first.AcquisitionDateTime == second.StudyDate + "101112.5"
+    assert second.StudyTime == "101112"
+    assert second.StudyDate != "20200301"
+    assert other.StudyDate != second.StudyDate
+    assert first.LongitudinalTemporalInformationModified == "MODIFIED"
+
+
+def test_options_keep_what_they_name() -> None:
+    source = dataset(
+        PatientSex="F",
+        PatientAge="050Y",
+        DeviceSerialNumber="SN1",
+        InstitutionName="General",
+        Allergies="nuts",
+    )
+    uid = source.SOPInstanceUID
+    deidentified(
+        source,
+        Option.RETAIN_UIDS,
+        Option.RETAIN_PATIENT_CHARACTERISTICS,
+        Option.RETAIN_DEVICE_IDENTITY,
+        Option.RETAIN_INSTITUTION_IDENTITY,
+    )
+    assert source.SOPInstanceUID == uid
+    assert (source.PatientSex, source.PatientAge) == ("F", "050Y")
+    assert (source.DeviceSerialNumber, source.InstitutionName) == ("SN1", "General")
+    assert "Allergies" not in source
+    codes = [code.CodeValue for code in source.DeidentificationMethodCodeSequence]
+    assert codes == ["113100", "113108", "113109", "113110", "113112"]
+
+
+def test_safe_private_attributes_stay_with_their_creator_and_no_other() -> None:
+    source = dataset()
+    block = source.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+    block.add_new(0x0C, "IS", "1000")
+    block.add_new(0x0B, "LO", "somebody")
+    deidentified(source, Option.RETAIN_SAFE_PRIVATE)
+    assert source[0x0019100C].value == 1000
+    assert source[0x00190010].value == "SIEMENS MR HEADER"
+    assert 0x0019100B not in source
+
+
+@pytest.mark.parametrize(
+    ("keywords", "may"),
+    [
+        ({"BurnedInAnnotation": "YES"}, True),
+        ({"BurnedInAnnotation": "NO", "Modality": "US"}, False),
+        ({"Modality": "US"}, True),
+        ({"Modality": "CT"}, False),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.4"}, True),
+    ],
+)
+def test_images_that_may_name_somebody_are_told(keywords: dict[str, str], *, may: bool) -> None:
+    assert may_name_somebody(image(**keywords)) is may
+
+
+def test_an_image_with_names_burned_in_is_refused_unless_it_is_kept() -> None:
+    source = image(BurnedInAnnotation="YES")
+    content, syntax_uid = part10(source), "1.2.840.10008.1.2.1"
+    deidentifier = Deidentifier(Profile(), PSEUDONYMS)
+    with pytest.raises(BurnedInAnnotationError):
+        deidentify_file(BytesIO(content), syntax_uid, deidentifier, keeps_burned_in=False)
+    found = deidentify_file(BytesIO(content), syntax_uid, deidentifier, keeps_burned_in=True)
+    assert found.pixels[1] > len(source.PixelData)
+
+
+def test_the_table_fits_the_dictionary() -> None:
+    table = actions(frozenset())
+    assert len(table) == 652
+    vrs = {tag: known_vr(tag) for tag, action in table.items() if action is Action.REPLACE_UIDS}
+    # The dictionary is not of the same edition.
+    assert {vr for tag, vr in vrs.items() if vr is not None} == {"UI"}
+    shifted = actions(frozenset([Option.RETAIN_LONGITUDINAL_TEMPORAL_MODIFIED_DATES]))
+    moved = {known_vr(tag) for tag, action in shifted.items() if action is Action.SHIFT}
+    assert moved - {None} == {"DA", "DT", "TM"}
+
+
+def test_every_option_keeps_attributes_of_the_table_alone() -> None:
+    basic = actions(frozenset())
+    for option in Option:
+        chosen = actions(frozenset([option]))
+        assert chosen.keys() == basic.keys()
+        assert chosen != basic or option is Option.RETAIN_SAFE_PRIVATE
+
+
+def test_a_profile_survives_being_kept() -> None:
+    profile = Profile(frozenset([Option.RETAIN_UIDS]), keeps_burned_in=True)
+    assert Profile.from_json(profile.to_json()) == profile
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"profile": "none"},
+        {"options": "retainUids"},
+        {"options": ["cleanDescriptors"]},
+        {"options": [1]},
+        {"burnedInAnnotation": "clean"},
+        {"option": ["retainUids"]},
+        {
+            "options": [
+                "retainLongitudinalTemporalFullDates",
+                "retainLongitudinalTemporalModifiedDates",
+            ]
+        },
+    ],
+)
+def test_a_profile_that_is_not_offered_is_refused(asked: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequestError, match="deidentification"):
+        Profile.from_json(asked)
