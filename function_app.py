@@ -6,7 +6,9 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from durable import reindex
+from durable import update as update_workflow
 from functions import (
+    bulk_update,
     bulkdata,
     capabilities,
     change_feed,
@@ -35,6 +37,7 @@ app = df.DFApp(
     else func.AuthLevel.ANONYMOUS
 )
 for module in (
+    bulk_update,
     bulkdata,
     capabilities,
     change_feed,
@@ -50,6 +53,7 @@ for module in (
     search,
     store,
     timers,
+    update_workflow,
     uploads,
 ):
     app.register_functions(module.blueprint)

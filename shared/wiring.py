@@ -15,6 +15,7 @@ from shared.adapters.no_telemetry import NoTelemetry
 from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.mssql import connection_string_url, server_url
+from shared.adapters.sql_index.update import SqlStudyUpdates
 from shared.adapters.sql_operation_table import SqlOperationTable
 from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_state_table import SqlStateTable
@@ -29,6 +30,7 @@ from shared.services.change_feed import ChangeFeed
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
 from shared.services.extended_query_tags import ExtendedQueryTags
+from shared.services.head_writer import HeadWriter
 from shared.services.health import Dependency, Health
 from shared.services.images import Images
 from shared.services.ingest_results import IngestResults
@@ -44,8 +46,10 @@ from shared.services.retrieve import Retrieve
 from shared.services.search import Search
 from shared.services.series_document import SeriesDocuments
 from shared.services.store import Store
+from shared.services.study_update import StudyUpdater
 from shared.services.tag_sets import KnownTagSet
 from shared.services.transcoding import Transcoding
+from shared.services.update import BulkUpdate
 from shared.services.uploads import Uploads
 from shared.settings import HOST_NAME, Authentication, InboxSource, Settings, SettingsError
 from shared.settings import Partitions as PartitionRule
@@ -88,6 +92,7 @@ class Services:
     operations: Operations
     extended_query_tags: ExtendedQueryTags
     reindex: Reindex
+    bulk_update: BulkUpdate
     health: Health
     cors: CorsRule
 
@@ -224,6 +229,19 @@ def build(settings: Settings) -> Services:
             tags, blobs, operations, most=settings.max_extended_query_tags
         ),
         reindex=Reindex(blobs, tags, SqlReindexTable(index), operations),
+        bulk_update=BulkUpdate(
+            operations,
+            partitions,
+            StudyUpdater(
+                blobs,
+                index,
+                SqlStudyUpdates(index),
+                HeadWriter(blobs),
+                KnownTagSet(tags),
+                grace=settings.deleted_blob_grace_seconds,
+                orphan_age=settings.orphan_age_seconds,
+            ),
+        ),
         cors=CorsRule(settings.cors_allowed_origins),
         health=Health(_dependencies(index, blobs, state, secrets, access)),
     )

@@ -88,5 +88,14 @@ def tag_set_blob(version: int) -> str:
     return f"{TAG_SETS}{version:010d}.json"
 
 
+UPDATES = "updates/"
+"""Where it is noted which heads of updated instances were put in place."""
+
+
+def update_blob(blob_id: str) -> str:
+    """The blob that names heads which were put in place together; the id is its own."""
+    return f"{UPDATES}{_place(blob_id)}.json"
+
+
 def _place(blob_id: str) -> str:
     return f"{zlib.crc32(blob_id.encode()) % _SPREAD:02d}/{day_of(blob_id)}/{blob_id}"

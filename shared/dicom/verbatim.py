@@ -13,6 +13,7 @@ from pydicom.filewriter import write_data_element
 from pydicom.sequence import Sequence
 
 from shared.dicom.dictionary import UNDEFINED
+from shared.dicom.pydicom_reading import stored
 
 _ITEM, _ITEM_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D)
 
@@ -42,7 +43,7 @@ def data_set_bytes(dataset: Dataset, order: ByteOrder) -> bytes:
     buffer.is_little_endian, buffer.is_implicit_VR = order.is_little_endian, order.is_implicit
     for tag in sorted(dataset.keys()):
         if tag.element:
-            element = dataset.get_item(tag)
+            element = stored(dataset, tag)
             if isinstance(element, DataElement) and element.VR == "SQ":
                 element = _sequence(element, order)
             write_data_element(buffer, element)

@@ -363,6 +363,17 @@ TRANSACTIONS: Mapping[str, Transaction] = {
         parameters=_PAGE,
         gives={HTTPStatus.OK: (JSON,)},
     ),
+    "bulk_update": Transaction(
+        summary="Begin to update attributes of studies",
+        takes=(JSON,),
+        gives={HTTPStatus.ACCEPTED: (JSON,)},
+        errors=(
+            HTTPStatus.CONFLICT,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        ),
+        since_version=2,
+    ),
     "describe_as_json": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (JSON,)}),
     "describe_as_yaml": Transaction(summary="Describe this API", gives={HTTPStatus.OK: (YAML,)}),
 }

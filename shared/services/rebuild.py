@@ -9,7 +9,14 @@ from itertools import batched
 
 import orjson
 
-from shared.dicom.blob_names import blob_id_of, day_of, dicom_blob, instance_blobs
+from shared.dicom.blob_names import (
+    UPDATES,
+    blob_id_of,
+    day_of,
+    dicom_blob,
+    instance_blobs,
+    metadata_blob,
+)
 from shared.dicom.extended_query_tag import TagSet, TagValues
 from shared.dicom.searchable import indexed_attributes
 from shared.dicom.tag_reading import read_tags
@@ -21,6 +28,7 @@ from shared.ports import (
     CommitOutcome,
     Committed,
     Index,
+    InstanceFile,
     InstanceTags,
     InstanceToIndex,
     NewInstance,
@@ -31,6 +39,7 @@ from shared.ports import (
 from shared.services.metadata_file import unpack
 from shared.services.read_ahead import read_ahead
 from shared.services.tag_sets import kept_tag_set
+from shared.services.update_notes import noted_heads
 
 _BATCH_INSTANCES = 256
 _READS_AT_ONCE = 32
@@ -49,7 +58,7 @@ class Rebuilt:
     Attributes:
         instances: How many were put back.
         left_out: How many metadata blobs were not: their instance was deleted, was never wholly
-            written, or has another blob; or they are damaged.
+            written, or has another blob or newer version; or they are damaged.
         damaged: Names of blobs that should be whole and are not; they are kept for repair.
     """
 
@@ -62,8 +71,9 @@ class Rebuild:
     """Puts every instance whose blobs are whole, and was not deleted, into an empty index.
 
     The change feed starts anew: it holds one creation for each instance, in the order in which the
-    blob ids were drawn. Where instances of one request contradict each other about their study, it
-    may follow another of them than before, as a request draws several ids at once.
+    blob ids were drawn, those of their heads where they were updated. Where instances of one
+    request contradict each other about their study, it may follow another of them than before, as
+    a request draws several ids at once.
     Series documents are removed, as the new index would take their names for those of its own.
     Extended query tags are as they were when they last were added or deleted; those by which some
     instance cannot be indexed are disabled.
@@ -78,17 +88,22 @@ class Rebuild:
         self._tag_values = tag_values
         self._tag_set = TagSet()
         self._files: dict[str, int] = {}
+        self._deleted: Collection[str] = ()
+        self._newest_heads: Mapping[str, str] = {}
         self._damaged: list[str] = []
 
     async def run(self) -> Rebuilt:
         """Read all metadata blobs, oldest day first, and add what they describe."""
         self._tag_set = await self._tags.restore(*await kept_tag_set(self._blobs))
-        deleted = await self._deleted()
+        self._deleted = await self._blob_ids_deleted()
         self._files = {blob.name: blob.length for blob in await self._listed("dicom/", "frames/")}
+        days = await self._metadata_by_day()
+        self._newest_heads = await self._heads({blob_id for day in days for blob_id in day})
         found = kept = 0
-        for day in await self._metadata_by_day():
+        for day in days:
             found += len(day)
-            living = [day[blob_id] for blob_id in sorted(day.keys() - deleted)]
+            left_out = {*self._deleted, *self._newest_heads}
+            living = [day[blob_id] for blob_id in sorted(day.keys() - left_out)]
             batch: list[_Found] = []
             async for item in read_ahead(_each(living), self._read, depth=_READS_AT_ONCE):
                 if item is not None:
@@ -103,7 +118,7 @@ class Rebuild:
     async def _listed(self, *prefixes: str) -> list[BlobInfo]:
         return [blob for prefix in prefixes async for blob in self._blobs.list(prefix)]
 
-    async def _deleted(self) -> Collection[str]:
+    async def _blob_ids_deleted(self) -> Collection[str]:
         blob_ids: set[str] = set()
         for blob in await self._listed("tombstones/"):
             try:
@@ -111,6 +126,20 @@ class Rebuild:
             except _UNREADABLE:
                 self._damaged.append(blob.name)
         return blob_ids
+
+    async def _heads(self, blob_ids: Collection[str]) -> Mapping[str, str]:
+        """By the blob ids of updated files, the ids of the newest heads that are whole."""
+        newest: dict[str, str] = {}
+        for blob in await self._listed(UPDATES):
+            try:
+                noted = await noted_heads(self._blobs, blob.name)
+            except _UNREADABLE:
+                self._damaged.append(blob.name)
+                continue
+            for head_id, blob_id in noted.items():
+                if head_id in blob_ids and dicom_blob(head_id) in self._files:
+                    newest[blob_id] = max(newest.get(blob_id, ""), head_id)
+        return newest
 
     async def _metadata_by_day(self) -> Sequence[Mapping[str, str]]:
         """Names of metadata blobs by blob id, a mapping for each day."""
@@ -132,11 +161,23 @@ class Rebuild:
         except _UNREADABLE:
             found = None
         file = None if found is None else found[1].file
-        if file is None or (file.blob_id, file.length) != (blob_id, length):
+        own_length = None if file is None else (file.head or file).length
+        if file is None or (file.metadata_id, own_length) != (blob_id, length):
             await self._keep_damaged(name, blob_id)
             return None
-        needed = instance_blobs(blob_id, has_frames_blob=file.frames == "blob")
-        return found if self._files.keys() >= {*needed} - {name} else None
+        if not self._is_current(file):
+            await self._index.add_deleted_blobs([dicom_blob(blob_id), name], datetime.now(UTC))
+            return None
+        needed = instance_blobs(file.blob_id, has_frames_blob=file.frames == "blob")
+        needed_files = {*needed} - {metadata_blob(file.blob_id)}
+        return found if self._files.keys() >= needed_files else None
+
+    def _is_current(self, file: InstanceFile) -> bool:
+        """Whether a version is the newest of its file; a head may never have been put in place."""
+        return file.head is None or (
+            self._newest_heads.get(file.blob_id) == file.head.blob_id
+            and file.blob_id not in self._deleted
+        )
 
     async def _keep_damaged(self, name: str, blob_id: str) -> None:
         self._damaged.append(name)

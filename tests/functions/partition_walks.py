@@ -71,6 +71,7 @@ DELETES = ("delete_instance", "delete_series", "delete_study")
 BY_ID: Mapping[str, str] = {
     "retrieve_upload": "what became of a file, whose id is not one of DICOM's",
     "issue_upload": "it names a file that is not there yet, in the folder of its own partition",
+    "bulk_update": "it begins an operation, whose partition the tests of bulk updates see to",
 }
 """Functions of a partition that reach nothing by UIDs, so that no walk fits them, and why."""
 

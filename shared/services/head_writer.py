@@ -1,0 +1,143 @@
+"""Writing the head that gives an instance new values, and the metadata of that version."""
+
+import asyncio
+from collections.abc import AsyncIterator, Buffer
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+from shared.dicom.blob_names import dicom_blob, metadata_blob
+from shared.dicom.extended_query_tag import TagSet
+from shared.dicom.searchable import indexed_attributes
+from shared.dicom.stored_data_set import pixel_data_start
+from shared.dicom.tag_reading import read_tags
+from shared.dicom.transfer_syntax import transfer_syntax
+from shared.dicom.update import (
+    NeedsWholeFileError,
+    Update,
+    UpdatedFile,
+    update_document,
+    update_file,
+)
+from shared.errors import NotAcceptableError
+from shared.ports import BlobStore, Head, InstanceFile, NewInstance, StoredInstance, UpdatedInstance
+from shared.services.images import MAX_HEAD_LENGTH
+from shared.services.metadata_file import MetadataFile, unpack
+from shared.services.stored_file import stored_file
+from shared.services.version_file import head_file, version_file
+
+_MAX_WHOLE_LENGTH = 256 << 20
+_SMALL_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What all instances of a study are given.
+
+    Attributes:
+        tag_set: What instances are indexed by besides.
+    """
+
+    partition_name: str
+    update: Update
+    tag_set: TagSet
+
+
+class HeadWriter:
+    """Writes heads; of files that must be written anew as a whole, one large one at a time."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._large = asyncio.Semaphore(1)
+
+    async def write(
+        self, instance: StoredInstance, head_id: str, writing: Writing
+    ) -> UpdatedInstance:
+        """Write the blobs of a head; what replaced values and new ones are is in its metadata.
+
+        Bulk values stay where they are in the stored file, so their places do not change.
+
+        Raises:
+            NotAcceptableError: The file cannot be read or written anew, or has too much to hold.
+            BlobNotFoundError: A blob of the instance is gone.
+        """
+        file, update = instance.file, writing.update
+        packed = await self._blobs.get(metadata_blob(file.metadata_id))
+        metadata = await asyncio.to_thread(unpack, packed)
+        updated, offset = await self._updated(file, update, metadata)
+        head = Head(head_id, len(updated.content), offset)
+        document, moved = update_document(metadata.document, update, is_utf_8=updated.is_utf_8)
+        version = MetadataFile(
+            writing.partition_name,
+            instance.path,
+            replace(file, head=head),
+            {moved.get(path, path): place for path, place in metadata.bulk.items()},
+            document,
+        )
+        described = await asyncio.to_thread(version.pack)
+        await asyncio.gather(
+            self._blobs.put(dicom_blob(head_id), updated.content),
+            self._blobs.put(metadata_blob(head_id), described),
+        )
+        values = read_tags(document, writing.tag_set).values
+        new = NewInstance(instance.path, version.file, indexed_attributes(document), values)
+        return UpdatedInstance(instance.watermark, head_id, new)
+
+    async def _updated(
+        self, file: InstanceFile, update: Update, metadata: MetadataFile
+    ) -> tuple[UpdatedFile, int]:
+        """What the version begins with, and where in the stored file it goes on."""
+        syntax_uid, document = file.transfer_syntax_uid, metadata.document
+        beginning = await self._beginning(file)
+        if beginning is not None:
+            content, offset = beginning
+            try:
+                updated = await asyncio.to_thread(
+                    update_file, content, syntax_uid, update, document
+                )
+            except NeedsWholeFileError:
+                pass
+            else:
+                return updated, offset
+        if file.version_length > _MAX_WHOLE_LENGTH:
+            raise NotAcceptableError("The instance is too large to be written anew as a whole.")
+        async with self._large if file.version_length > _SMALL_BYTES else nullcontext():
+            content = await _held(self._whole(file), _MAX_WHOLE_LENGTH)
+            whole = await asyncio.to_thread(update_file, content, syntax_uid, update, document)
+        return whole, file.length
+
+    async def _beginning(self, file: InstanceFile) -> tuple[bytes, int] | None:
+        """The file up to its pixel data and how long that is; None if they cannot be parted."""
+        if file.head is not None:
+            if file.head.is_whole(file.length):
+                return None
+            content = await _held(head_file(self._blobs, file).stream(), MAX_HEAD_LENGTH)
+            return content, file.head.body_offset
+        end = file.pixel_data_offset
+        if end is None or transfer_syntax(file.transfer_syntax_uid).is_deflated:
+            return None
+        if end > MAX_HEAD_LENGTH:
+            raise NotAcceptableError("The instance has too much before its pixel data.")
+        [held] = await self._blobs.get_ranges(dicom_blob(file.blob_id), [(0, end)])
+        content = bytes(held)
+        start = pixel_data_start(content, file.transfer_syntax_uid)
+        return content[:start], start
+
+    async def _whole(self, file: InstanceFile) -> AsyncIterator[Buffer]:
+        """The version as it is, its data set inflated if it is deflated."""
+        if file.head is None:
+            pieces = stored_file(self._blobs, file).stream()
+        elif file.head.is_whole(file.length):
+            pieces = head_file(self._blobs, file).stream()
+        else:
+            pieces = await version_file(self._blobs, file)
+        async for piece in pieces:
+            yield piece
+
+
+async def _held(pieces: AsyncIterator[Buffer], most: int) -> bytes:
+    held = bytearray()
+    async for piece in pieces:
+        held += piece
+        if len(held) > most:
+            raise NotAcceptableError("The instance has more than can be held to write it anew.")
+    return bytes(held)
