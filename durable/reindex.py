@@ -29,9 +29,7 @@ _RETRY = RetryPolicy(
 @blueprint.orchestration_trigger(
     context_name="context", orchestration=OperationType.REINDEX.workflow
 )
-def reindex_workflow(
-    context: OrchestrationContext, operation_id: str
-) -> Generator[Task[Any], Any]:
+def reindex_workflow(context: OrchestrationContext, operation_id: str) -> Generator[Task[Any], Any]:
     """Index by the tags of an operation what was there before them."""
     asked: dict[str, Any] = {"operation": operation_id, "doneFrom": None}
     for _ in range(_ROUNDS):
@@ -51,7 +49,7 @@ def reindex_workflow(
 
 
 @blueprint.activity_trigger(input_name="asked", activity="reindex_next")
-async def reindex_next(asked: dict[str, Any]) -> list[tuple[int, int]] | None:
+async def reindex_next(asked: dict) -> list[tuple[int, int]] | None:  # type: ignore[type-arg]  # plain types only
     """Note what is done, and give the slices that come next."""
     reindex = wiring.services().reindex
     slices = await reindex.next_slices(asked["operation"], asked["doneFrom"])
@@ -59,7 +57,7 @@ async def reindex_next(asked: dict[str, Any]) -> list[tuple[int, int]] | None:
 
 
 @blueprint.activity_trigger(input_name="work", activity="reindex_slice")
-async def reindex_slice(work: dict[str, Any]) -> None:
+async def reindex_slice(work: dict) -> None:  # type: ignore[type-arg]  # plain types only
     """Index one slice."""
     await wiring.services().reindex.index(work["operation"], work["first"], work["last"])
 
