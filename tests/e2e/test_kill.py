@@ -32,7 +32,7 @@ from tests.e2e.wire import (
 
 pytestmark = pytest.mark.host
 
-_ROUNDS = 4
+_ROUNDS = 2
 _CLIENTS = 12
 _KILLED_AFTER_INSTANCES = (20, 150)
 _REPLACED_WITHIN_SECONDS = 60

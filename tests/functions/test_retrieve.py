@@ -53,7 +53,7 @@ async def test_an_instance_is_given_alone_byte_for_byte(client: Client) -> None:
         assert answer.content == content
         assert answer.headers["content-type"] == f"application/dicom; transfer-syntax={EXPLICIT}"
         assert answer.headers["content-length"] == str(len(content))
-        assert answer.headers["vary"] == "Accept"
+        assert answer.headers["vary"] == "Accept, msdicom-request-original"
 
 
 async def test_a_study_is_given_in_parts_each_with_its_syntax(client: Client) -> None:
