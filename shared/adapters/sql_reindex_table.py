@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     Connection,
-    Integer,
+    Select,
     bindparam,
     delete,
     func,
@@ -61,14 +62,6 @@ _READY = (
 _TAGS = select(extended_query_tag.c.tag_key).where(
     extended_query_tag.c.operation_id == bindparam("of_operation")
 )
-_BELOW = (
-    select(instance.c.watermark)
-    .where(instance.c.watermark < bindparam("below", type_=BigInteger))
-    .order_by(instance.c.watermark.desc())
-    .limit(bindparam("size", type_=Integer))
-    .subquery()
-)
-_SLICE = select(func.min(_BELOW.c.watermark), func.max(_BELOW.c.watermark))
 _INSTANCES = (
     select(
         instance.c.partition_key,
@@ -157,10 +150,23 @@ def _tags(connection: Connection, operation_id: str) -> TagSet:
     return TagSet(present.version, tuple(tag for tag in present.tags if tag.key in keys))
 
 
+@cache
+def _slice(size: int) -> Select[int, int]:
+    # The size as a number: with a parameter, SQLAlchemy makes no TOP of it for SQL Server.
+    below = (
+        select(instance.c.watermark)
+        .where(instance.c.watermark < bindparam("below", type_=BigInteger))
+        .order_by(instance.c.watermark.desc())
+        .limit(size)
+        .subquery()
+    )
+    return select(func.min(below.c.watermark), func.max(below.c.watermark))
+
+
 def _slices(connection: Connection, below: int, count: int, size: int) -> list[tuple[int, int]]:
     slices: list[tuple[int, int]] = []
     while len(slices) < count:
-        first, last = connection.execute(_SLICE, {"below": below, "size": size}).one()
+        first, last = connection.execute(_slice(size), {"below": below}).one()
         if first is None:
             break
         slices.append((first, last))

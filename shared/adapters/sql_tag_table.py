@@ -97,7 +97,7 @@ _DELETE_SOME = [
         table.c.watermark.in_(
             select(table.c.watermark)
             .where(table.c.tag_key == bindparam("of_key"))
-            .limit(bindparam("limit", type_=_NUMBER))
+            .limit(_ROWS_AT_ONCE)
         ),
     )
     for table in _OWNED
@@ -212,7 +212,7 @@ def _begin_deletion(connection: Connection, path: str) -> int | None:
 
 
 def _delete_some(connection: Connection, key: int) -> bool:
-    some = {"of_key": key, "limit": _ROWS_AT_ONCE}
+    some = {"of_key": key}
     if any(connection.execute(statement, some).rowcount for statement in _DELETE_SOME):
         return True
     connection.execute(_DELETE, {"of_key": key})

@@ -22,10 +22,11 @@ from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.searchable import SEARCH_ATTRIBUTES, Kind, SearchAttribute
 from shared.dicomweb.query import SearchQuery, parse_query
 from tests.contracts.index_data import path, study_uid
+from tests.contracts.tsql.usage import tag_queries
 
 TABLES = (
     *("study", "series", "above", "any_series", "other_series", "instance", "person_name_word"),
-    *("request_item", "partition"),
+    *("request_item", "partition", "extended_query_tag", "tag_value"),
 )
 TEXTS = {
     Kind.DATE: ["20260101", "20260101-20260131", "-20260131"],
@@ -118,6 +119,16 @@ def test_lists_and_empty_values_and_moments_scan_no_table(
 def test_fuzzy_matching_scans_no_table(connection: Connection, keyword: str, level: Level) -> None:
     pairs = [(keyword, "jo do"), ("fuzzymatching", "true")]
     assert _scans(_plan(connection, parse_query(pairs, level, version=2))) == []
+
+
+def test_no_search_by_an_extended_query_tag_scans_a_table(connection: Connection) -> None:
+    for query in tag_queries():
+        plan = _plan(connection, query)
+        assert _scans(plan) == [], query.conditions
+        kinds = [step for step in plan if "tag_value" in step]
+        assert kinds
+        assert all(step.startswith("SEARCH tag_value_") for step in kinds)
+        assert not any("(tag_key=?)" in step for step in kinds)
 
 
 @pytest.mark.parametrize("level", list(Level))

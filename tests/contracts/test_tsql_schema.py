@@ -54,7 +54,7 @@ def _bytes(column: Column[object]) -> int:
     if text.startswith("NVARCHAR(max)"):
         return BYTES_OF_LARGE_VALUE
     length: int = getattr(kind, "length", None) or 0
-    sizes = {"BIGINT": 8, "INTEGER": 4, "SMALLINT": 2, "DATETIME2(6)": 8}
+    sizes = {"BIGINT": 8, "FLOAT": 8, "INTEGER": 4, "SMALLINT": 2, "DATETIME2(6)": 8}
     if text.startswith("NVARCHAR"):
         return 2 * length
     return length if text.startswith("VARCHAR") else sizes[text]

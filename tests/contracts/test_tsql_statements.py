@@ -125,7 +125,7 @@ def test_no_index_is_lost_to_a_conversion(everything: All) -> None:
 def test_rows_that_are_read_to_be_changed_are_locked(everything: All) -> None:
     locked = {text.split("WHERE")[0].split("FROM ")[1] for text in everything.texts if _locks(text)}
     assert {reading.split(" WITH (")[0] for reading in locked} == {
-        *("study", "series", "partition", "state_row", "operation", "[change]"),
+        *("study", "series", "partition", "state_row", "operation", "[change]", "deleted_blob"),
     }
     keys = "study WITH (UPDLOCK, HOLDLOCK, ROWLOCK, FORCESEEK(ix_study_study_instance_uid(partition"
     assert any(reading.startswith(keys) for reading in locked)
@@ -177,7 +177,7 @@ def test_a_commit_locks_its_study_and_then_sends_so_many_statements(instances: i
     assert len(outcomes) == instances
     lock, find, *others = (item.text for item in wire.sent)
     assert _locks(lock)
-    assert find.startswith("SELECT study.study_instance_uid, ")
+    assert find.startswith("SELECT tag_set.version AS tag_set_version, study.")
     assert [text.split(" (")[0] for text in others if text.startswith("INSERT")] == [
         "INSERT INTO change",
         "INSERT INTO study",

@@ -74,7 +74,7 @@ async def found(client: Client, resource: str, root: str = "/v2") -> list[str]:
 async def value_rows(services: Services) -> list[tuple[Any, ...]]:
     """All that is kept of instances for tags, by what outlives a rebuilt index."""
     index: Any = services.index
-    return await index.database.read(
+    found: list[tuple[Any, ...]] = await index.database.read(
         lambda c: sorted(
             (table.name, tag, uid, str(value), newest)
             for table in TABLES
@@ -92,6 +92,7 @@ async def value_rows(services: Services) -> list[tuple[Any, ...]]:
             )
         )
     )
+    return found
 
 
 @pytest.mark.usefixtures("engine")

@@ -255,7 +255,7 @@ def _owner_key(level: Level, of_tag: Level) -> Column[Any]:
     return TABLES[level].c[key.name]
 
 
-def _owners(values: Table, tag_key: int) -> Select[tuple[int]]:
+def _owners(values: Table, tag_key: int) -> Select[int]:
     """What has values of a tag, each told by its newest instance alone."""
     return select(values.c.owner_key).where(
         values.c.tag_key == tag_key,

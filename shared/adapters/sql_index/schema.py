@@ -364,7 +364,7 @@ extended_query_tag = Table(
     _key_column("tag_key"),
     Column("path", _ascii(8), nullable=False, unique=True),  # tag
     Column("vr", _ascii(2), nullable=False),
-    Column("private_creator", Unicode(64)),
+    Column("private_creator", _folded(64)),
     Column("level", SmallInteger, nullable=False),
     Column("status", _ascii(8), nullable=False),
     Column("query_status", _ascii(8), nullable=False),

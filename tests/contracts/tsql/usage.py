@@ -9,11 +9,15 @@ from shared.adapters.sql_deletions import SqlDeletions
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.search import statements_for, taken_apart
 from shared.adapters.sql_operation_table import SqlOperationTable
+from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_state_table import SqlStateTable
+from shared.adapters.sql_tag_table import SqlTagTable
+from shared.dicom.extended_query_tag import NewTag, TagSet, TagValue, TagValues
 from shared.dicom.resource import Level, ResourcePath
-from shared.dicom.searchable import SEARCH_ATTRIBUTES, Kind
+from shared.dicom.searchable import SEARCH_ATTRIBUTES, Extension, Kind, SearchAttribute
 from shared.dicomweb.query import SearchQuery, parse_query
 from shared.ports import (
+    InstanceTags,
     NewInstance,
     Operation,
     OperationStatus,
@@ -35,6 +39,8 @@ _TEXTS = {
     Kind.PERSON_NAME: ["doe^john", "doe*", "*john*"],
     Kind.UID: ["2.25.1", "2.25.1,2.25.2"],
     Kind.INTEGER: ["1"],
+    Kind.REAL: ["0.5"],
+    Kind.DATE_TIME: ["2026", "20260101101500.000000", "2026-2027"],
 }
 _PAIRS = [
     [],
@@ -81,7 +87,7 @@ def queries() -> Iterator[SearchQuery]:
 
 def search_statements() -> Iterator[Issued]:
     """The statements of all shapes of those searches, also those that only many results need."""
-    for query in queries():
+    for query in (*queries(), *tag_queries()):
         shape, values = taken_apart(query)
         statements = statements_for(shape)
         # The keys alone are the same as in the page.
@@ -99,7 +105,7 @@ async def use(index: SqlIndex) -> None:
     partition = await index.create_partition("elsewhere")
     await index.list_partitions()
     await _store(index, partition)
-    for query in queries():
+    for query in (*queries(), *tag_queries()):
         await index.search(partition, replace(query, limit=1))
     for level in Level:
         await index.matches(level, [1, 2])
@@ -109,6 +115,7 @@ async def use(index: SqlIndex) -> None:
     await _bring_back(SqlDeletions(index), index, partition)
     await _keep_state(SqlStateTable(index))
     await _operate(SqlOperationTable(index))
+    await _tag(index, partition)
     await index.check()
 
 
@@ -183,17 +190,20 @@ async def _keep_state(table: SqlStateTable) -> None:
     await table.delete("a", "b", "c")
 
 
+_OPERATION = Operation(
+    id="0" * 32,
+    type=OperationType.REINDEX,
+    status=OperationStatus.NOT_STARTED,
+    created=NOW,
+    last_updated=NOW,
+    percent_complete=None,
+    input={},
+    results=None,
+)
+
+
 async def _operate(table: SqlOperationTable) -> None:
-    new = Operation(
-        id="0" * 32,
-        type=OperationType.REINDEX,
-        status=OperationStatus.NOT_STARTED,
-        created=NOW,
-        last_updated=NOW,
-        percent_complete=None,
-        input={},
-        results=None,
-    )
+    new = _OPERATION
     await table.add(new, alone=True)
     assert await table.find(new.id)
     assert await table.list(10, 0)
@@ -201,6 +211,75 @@ async def _operate(table: SqlOperationTable) -> None:
     done = OperationStatus.SUCCEEDED
     assert await table.update(new.id, NOW, status=done, percent_complete=100, results={"a": 1})
     assert await table.remove_final(LATER) == [new.id]
+
+
+async def _tag(index: SqlIndex, partition: Partition) -> None:
+    tags, reindexing = SqlTagTable(index), SqlReindexTable(index)
+    present = await tags.restore(RESTORED, 1)
+    tagged = [_tagged(new_instance(path(50, 1, n)), present) for n in range(1, 4)]
+    await index.commit(partition, tagged[:2])
+    await index.commit(partition, [tagged[2]])
+    await index.commit(partition, [_tagged(new_instance(path(50)), present)], replaced_until=LATER)
+    operation = replace(_OPERATION, id="1" * 32)
+    new = NewTag(path="00200012", vr="IS", level=Level.INSTANCE)
+    await tags.add([new], operation, 128)
+    await SqlOperationTable(index).update(operation.id, NOW, status=OperationStatus.CANCELED)
+    await tags.add([new], replace(operation, id="2" * 32), 128)
+    await reindexing.begin(operation.id)
+    tag_set = await reindexing.tags("2" * 32)
+    [one, *_] = await reindexing.slices(10**9, 1, 10)
+    there = await reindexing.instances(*one)
+    reading = _values(tag_set)
+    await reindexing.write([InstanceTags(item, reading, {}) for item in there])
+    [tag] = tag_set.tags
+    await reindexing.write([InstanceTags(there[0], TagValues(), {present.tags[0].key: "Wrong."})])
+    await reindexing.advance(operation.id, one[0])
+    await reindexing.finish("2" * 32)
+    assert await tags.list(10, 0)
+    await tags.errors(present.tags[0].tag, 10, 0)
+    await tags.enable(tag.tag, is_enabled=False)
+    for at in (path(50, 1, 2), path(50, 1, None), ResourcePath(study_uid(50))):
+        await index.delete(partition, at, LATER)
+    key = await tags.begin_deletion(tag.tag)
+    while key is not None and await tags.delete_some(key):
+        pass
+
+
+RESTORED = [
+    NewTag(path="00101010", vr="AS", level=Level.STUDY),
+    NewTag(path="00081070", vr="PN", level=Level.SERIES),
+    NewTag(path="0008002A", vr="DT", level=Level.INSTANCE),
+    NewTag(path="00101030", vr="DS", level=Level.STUDY),
+    NewTag(path="00181315", vr="UI", level=Level.SERIES),
+    NewTag(path="00280010", vr="US", level=Level.SERIES),
+]
+
+
+def _values(tag_set: TagSet) -> TagValues:
+    texts: dict[str, str | int | float] = {"DT": "2026", "DS": 0.5, "US": 1, "IS": 1}
+    found = (TagValue(tag, texts.get(tag.vr, "1.2")) for tag in tag_set.tags)
+    return TagValues(tag_set.version, tuple(found))
+
+
+def _tagged(item: NewInstance, tag_set: TagSet) -> NewInstance:
+    return replace(item, tag_values=_values(tag_set))
+
+
+def tag_queries() -> Iterator[SearchQuery]:
+    """Searches by extended query tags of each level and kind."""
+    for (key, tag), level in product(enumerate(RESTORED, 1), Level):
+        if level < tag.level:
+            continue
+        attribute = SearchAttribute(tag.path, tag.path, tag.vr, tag.level, extension=Extension(key))
+        for text in _TEXTS[attribute.kind]:
+            yield parse_query([(tag.path, text)], level, version=2, extra=[attribute])
+        empty = [(tag.path, '""'), ("emptyvaluematching", "true")]
+        yield parse_query(empty, level, version=2, extra=[attribute])
+        if attribute.kind is Kind.PERSON_NAME:
+            fuzzy = [(tag.path, "jo do"), ("fuzzymatching", "true")]
+            yield parse_query(fuzzy, level, version=2, extra=[attribute])
+        both = [(tag.path, _TEXTS[attribute.kind][0]), ("PatientID", "1")]
+        yield parse_query(both, level, version=2, extra=[attribute])
 
 
 def _levels() -> list[ResourcePath]:

@@ -41,7 +41,7 @@ def upgrade() -> None:
         Column("tag_key", _KEY, primary_key=True, autoincrement=True),
         Column("path", _ascii(8), nullable=False, unique=True),
         Column("vr", _ascii(2), nullable=False),
-        Column("private_creator", Unicode(64)),
+        Column("private_creator", _folded(64)),
         Column("level", SmallInteger, nullable=False),
         Column("status", _ascii(8), nullable=False),
         Column("query_status", _ascii(8), nullable=False),
