@@ -151,7 +151,7 @@ def _tags(connection: Connection, operation_id: str) -> TagSet:
 
 
 @cache
-def _slice(size: int) -> Select[int, int]:
+def _slice(size: int) -> Select[Any, Any]:
     # The size as a number: with a parameter, SQLAlchemy makes no TOP of it for SQL Server.
     below = (
         select(instance.c.watermark)

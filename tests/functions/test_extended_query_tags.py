@@ -9,16 +9,14 @@ import orjson
 import pytest
 from httpx import Response
 from pydicom.dataset import Dataset
-from sqlalchemy import select
 
 from functions.orchestrations import DurableOrchestrations
-from shared.adapters.sql_index.schema import extended_query_tag, instance
-from shared.adapters.sql_index.tag_values import TABLES
 from shared.dicom.searchable import tag_of
 from shared.wiring import Services
 from tests.archive import HOST, Client, open_archive
 from tests.builders import dataset, multipart, part10, with_values
 from tests.engine import running_engine
+from tests.tagged_instances import value_rows
 
 JSON = "application/dicom+json"
 AGES = (b"foo", b"bar")
@@ -69,30 +67,6 @@ async def found(client: Client, resource: str, root: str = "/v2") -> list[str]:
     tag = "00080018" if "instances" in resource else "0020000D"
     results = answer.json() if answer.status_code == 200 else []
     return [result[tag]["Value"][0] for result in reversed(results)]
-
-
-async def value_rows(services: Services) -> list[tuple[Any, ...]]:
-    """All that is kept of instances for tags, by what outlives a rebuilt index."""
-    index: Any = services.index
-    found: list[tuple[Any, ...]] = await index.database.read(
-        lambda c: sorted(
-            (table.name, tag, uid, str(value), newest)
-            for table in TABLES
-            for tag, uid, value, newest in c.execute(
-                select(
-                    extended_query_tag.c.path,
-                    instance.c.sop_instance_uid,
-                    table.c.value,
-                    table.c.is_newest,
-                ).select_from(
-                    table.join(
-                        extended_query_tag, extended_query_tag.c.tag_key == table.c.tag_key
-                    ).outerjoin(instance, instance.c.watermark == table.c.watermark)
-                )
-            )
-        )
-    )
-    return found
 
 
 @pytest.mark.usefixtures("engine")
