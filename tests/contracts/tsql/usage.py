@@ -8,6 +8,7 @@ from itertools import product
 from shared.adapters.sql_deletions import SqlDeletions
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.search import statements_for, taken_apart
+from shared.adapters.sql_index.update import SqlStudyUpdates
 from shared.adapters.sql_operation_table import SqlOperationTable
 from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_state_table import SqlStateTable
@@ -17,12 +18,16 @@ from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.searchable import SEARCH_ATTRIBUTES, Extension, Kind, SearchAttribute
 from shared.dicomweb.query import SearchQuery, parse_query
 from shared.ports import (
+    Head,
     InstanceTags,
     NewInstance,
     Operation,
     OperationStatus,
     OperationType,
     Partition,
+    UpdatedInstance,
+    UpdateOutcome,
+    UpdateProgress,
 )
 from tests.contracts.index_data import new_instance, path, study_uid
 from tests.contracts.tsql.statements import Issued
@@ -116,6 +121,7 @@ async def use(index: SqlIndex) -> None:
     await _keep_state(SqlStateTable(index))
     await _operate(SqlOperationTable(index))
     await _tag(index, partition)
+    await _update(SqlStudyUpdates(index), index, partition)
     await index.check()
 
 
@@ -170,6 +176,36 @@ async def _remove(index: SqlIndex, partition: Partition) -> None:
     due = await index.due_blobs(LATER + timedelta(1), 1000)
     await index.forget_blobs([blobs.key for blobs in due])
     await index.known_blob_ids(["0" * 32, "1" * 32])
+
+
+async def _update(table: SqlStudyUpdates, index: SqlIndex, partition: Partition) -> None:
+    operation = Operation(
+        id="9" * 32,
+        type=OperationType.UPDATE,
+        status=OperationStatus.RUNNING,
+        created=NOW,
+        last_updated=NOW,
+        percent_complete=0,
+        input={},
+        results=None,
+    )
+    await SqlOperationTable(index).add(operation, alone=True)
+    study = path(100).study
+    before: dict[str, int] = {}
+    for number in (1, 2):
+        [found] = [item async for item in index.instances(partition, ResourcePath(study))]
+        head = Head(f"{number:032x}", 900, 800)
+        item = replace(
+            new_instance(found.path, study={"PatientName": f"New^{number}"}),
+            file=replace(found.file, head=head),
+            tag_values=TagValues((await SqlTagTable(index).tag_set()).version),
+        )
+        await table.prepare([head.blob_id], datetime.now(UTC) + timedelta(days=1))
+        updated = [UpdatedInstance(found.watermark, head.blob_id, item)]
+        progress = UpdateProgress(operation.id, before, {"studyProcessed": number}, 50)
+        outcome = await table.commit(partition, study, updated, progress, LATER)
+        assert outcome is UpdateOutcome.COMMITTED
+        before = {"studyProcessed": number}
 
 
 async def _bring_back(table: SqlDeletions, index: SqlIndex, partition: Partition) -> None:
