@@ -5,6 +5,7 @@ import os
 import azure.durable_functions as df
 import azure.functions as func
 
+from durable import export as export_workflow
 from durable import reindex
 from durable import update as update_workflow
 from functions import (
@@ -13,6 +14,7 @@ from functions import (
     capabilities,
     change_feed,
     delete,
+    export,
     extended_query_tags,
     health,
     ingest,
@@ -42,6 +44,8 @@ for module in (
     capabilities,
     change_feed,
     delete,
+    export,
+    export_workflow,
     extended_query_tags,
     health,
     metadata,

@@ -151,12 +151,15 @@ def transaction(  # noqa: PLR0913
 
     A function has one route, so each form is a function of its own. GET also answers HEAD.
     """
-    since_version = TRANSACTIONS[name].since_version
+    known = TRANSACTIONS[name]
+    since_version = known.since_version
 
     def register(handler: Handler) -> Handler:
         async def answer(
             native: TriggerRequest, services: Services, engine: Orchestrations | None
         ) -> Response:
+            if native.path_params["version"].lower() in known.not_in:
+                raise errors.NotFoundError("There is no such resource.")
             fields = _fields(native, services, since_version)
             request = await _request(fields, services, creates_partition=creates_partition)
             return await _begun(await handler(replace(request, engine=engine), services))

@@ -103,5 +103,7 @@ def _document(operation: Operation, request: ServiceRequest) -> dict[str, Any]:
         tags_url = f"{request.service_url}/extendedquerytags"
         members["resources"] = [f"{tags_url}/{path}" for path in paths]
     if operation.results is not None:
-        members["results"] = operation.results
+        # How far it has come is for itself to know.
+        told = {name: told for name, told in operation.results.items() if name != "position"}
+        members["results"] = told
     return members

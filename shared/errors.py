@@ -36,6 +36,10 @@ class InvalidFrameListError(InvalidRequestError):
     """A list of frame numbers is not made of distinct integers from 1."""
 
 
+class DestinationRefusedError(InvalidRequestError):
+    """The destination of an export does not let the app write there."""
+
+
 class UnsupportedVersionError(InvalidRequestError):
     """The version segment is well formed but names no version that is served."""
 

@@ -14,6 +14,8 @@ from shared.dicom.extended_query_tag import IndexedTag, NewTag, TagSet, TagValue
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
+from shared.dicomweb.export_container import BlobContainer
+from shared.dicomweb.export_request import ExportFolder
 from shared.dicomweb.query import SearchQuery
 
 DEFAULT_PARTITION_NAME = "Microsoft.Default"
@@ -429,8 +431,10 @@ class Index(Protocol):
                 the one whose values the instances have.
         """
 
-    def instances(self, partition: Partition, path: ResourcePath) -> AsyncIterator[StoredInstance]:
-        """The instances at or below a path, by watermark, read in pages."""
+    def instances(
+        self, partition: Partition, path: ResourcePath, after: int = 0
+    ) -> AsyncIterator[StoredInstance]:
+        """The instances at or below a path with a watermark above `after`, by it, in pages."""
 
     async def find_instance(
         self, partition: Partition, path: ResourcePath
@@ -906,6 +910,43 @@ class ReindexTable(Protocol):
 
     async def finish(self, operation_id: str) -> None:
         """Make the tags of an operation ready, and forget how far it was."""
+
+
+# --- exports -------------------------------------------------------------------------------------
+
+
+class ExportDestination(Protocol):
+    """Where one export writes: below a folder named by the id of its operation.
+
+    Every method raises DestinationRefusedError where the destination does not let the app write.
+    """
+
+    @property
+    def errors_href(self) -> str:
+        """Where the log of errors is found, for those who may read it; never a secret."""
+
+    async def begin(self) -> None:
+        """Make the log of errors, empty, which proves that the destination can be written to."""
+
+    async def write(self, name: str, chunks: AsyncIterator[Buffer]) -> None:
+        """Write a file, in the place of one of that name; it shows when it is whole."""
+
+    async def log(self, lines: bytes) -> None:
+        """Add whole lines to the log of errors."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+class ExportDestinations(Protocol):
+    """The destinations that the settings allow."""
+
+    def open(self, operation_id: str, place: BlobContainer | ExportFolder) -> ExportDestination:
+        """Reach a destination, without touching it.
+
+        Raises:
+            InvalidRequestError: The settings do not allow it.
+        """
 
 
 # --- callers ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Every setting of the app in one frozen value, read once from the environment."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
@@ -18,6 +19,8 @@ HOST_NAME = "WEBSITE_HOSTNAME"
 """Where the host is reached, `name:port`; Azure, Core Tools and our local host say it."""
 
 _SET_ON_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
+_EXPORT_HOST = re.compile(r"(\*\.[a-z0-9-]+\.)?[a-z0-9.-]*[a-z0-9](:[0-9]{1,5})?", re.IGNORECASE)
+"""A star stands for what comes before two names at least."""
 _FRAMING_BYTES = 65_536
 """Our own limit lies this far below the host's, so that the client sees our answer."""
 
@@ -146,6 +149,11 @@ class Settings:
         search_timeout_seconds: How long a search may take in the index.
         empty_search_status_v2: 204, or 200 with an empty array, for a v2 search without a match.
         max_extended_query_tags: Most extended query tags.
+        export: Whether instances can be exported.
+        export_allowed_hosts: Blob services that exports may go to, besides the data's own.
+        export_allow_sas: Whether exports may be authorized by shared access signatures.
+        export_allow_public_access: Whether exports may go without any authorization.
+        export_folder: Below which folders exports may go to, where data are in files.
         deleted_blob_grace_seconds: How long blobs of deleted instances stay.
         series_document_grace_seconds: How long superseded series documents stay for slow readers.
         orphan_age_seconds: Age from which a blob that no row names is removed.
@@ -186,6 +194,11 @@ class Settings:
     search_timeout_seconds: timedelta = timedelta(seconds=10)
     empty_search_status_v2: EmptySearchStatus = EmptySearchStatus.NO_CONTENT
     max_extended_query_tags: int = 128
+    export: bool = True
+    export_allowed_hosts: tuple[str, ...] = ()
+    export_allow_sas: bool = True
+    export_allow_public_access: bool = True
+    export_folder: Path | None = None
     deleted_blob_grace_seconds: timedelta = timedelta(days=3)
     series_document_grace_seconds: timedelta = timedelta(minutes=15)
     orphan_age_seconds: timedelta = timedelta(days=1)
@@ -249,6 +262,10 @@ class Settings:
             found.append("DATA_STORAGE__blobServiceUri and DATA_STORAGE__tableServiceUri: set both")
         if bool(self.sql_server) is not bool(self.sql_database):
             found.append("SQL_SERVER and SQL_DATABASE: set both")
+        if not all(map(_EXPORT_HOST.fullmatch, self.export_allowed_hosts)):
+            found.append(
+                "EXPORT_ALLOWED_HOSTS is wrong: must be host names, each maybe with a port"
+            )
         if self.authentication is Authentication.ENTRA:
             found += self._mistakes_about_tokens()
         return found

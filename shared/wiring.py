@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.adapters.export_destinations import AllowedDestinations
 from shared.adapters.folder_inbox import FolderInbox
 from shared.adapters.local_secrets import LocalSecrets
 from shared.adapters.no_telemetry import NoTelemetry
@@ -23,12 +24,23 @@ from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
 from shared.errors import StoreUnavailableError
-from shared.ports import BlobStore, Inbox, Index, Secrets, StateTable, UploadAddresses
+from shared.ports import (
+    BlobStore,
+    ExportDestinations,
+    Inbox,
+    Index,
+    Secrets,
+    StateTable,
+    UploadAddresses,
+)
 from shared.services.access import Access
 from shared.services.bulk_data import BulkData
 from shared.services.change_feed import ChangeFeed
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
+from shared.services.export import Export
+from shared.services.export_content import ExportContent
+from shared.services.export_round import ExportRounds
 from shared.services.extended_query_tags import ExtendedQueryTags
 from shared.services.head_writer import HeadWriter
 from shared.services.health import Dependency, Health
@@ -93,6 +105,8 @@ class Services:
     extended_query_tags: ExtendedQueryTags
     reindex: Reindex
     bulk_update: BulkUpdate
+    export: Export
+    export_rounds: ExportRounds
     health: Health
     cors: CorsRule
 
@@ -169,7 +183,8 @@ def build(settings: Settings) -> Services:
     documents = SeriesDocuments(blobs, index, grace=settings.series_document_grace_seconds)
     images, work = Images(blobs), PixelWork()
     tags = SqlTagTable(index)
-    operations = Operations(SqlOperationTable(index), settings.operation_history_seconds)
+    operations = Operations(SqlOperationTable(index), settings.operation_history_seconds, secrets)
+    destinations = _destinations(settings)
     store = Store(
         blobs,
         index,
@@ -242,6 +257,8 @@ def build(settings: Settings) -> Services:
                 orphan_age=settings.orphan_age_seconds,
             ),
         ),
+        export=Export(index, secrets, operations, destinations, is_offered=settings.export),
+        export_rounds=ExportRounds(index, secrets, operations, destinations, ExportContent(blobs)),
         cors=CorsRule(settings.cors_allowed_origins),
         health=Health(_dependencies(index, blobs, state, secrets, access)),
     )
@@ -348,6 +365,20 @@ def _index(settings: Settings) -> SqlIndex:
         connections=settings.sql_pool_size,
         token=token,
         search_timeout=settings.search_timeout_seconds,
+    )
+
+
+def _destinations(settings: Settings) -> ExportDestinations:
+    is_in_files = not settings.has_storage_account
+    return AllowedDestinations(
+        hosts=settings.export_allowed_hosts,
+        own=None if is_in_files else _account(settings),
+        own_containers=(_DICOM, INBOX, INBOX_FAILED),
+        allows_sas=settings.export_allow_sas,
+        allows_public_access=settings.export_allow_public_access,
+        folder=settings.export_folder if is_in_files else None,
+        client_id=settings.azure_client_id,
+        sync=settings.embedded_sync,
     )
 
 

@@ -56,7 +56,7 @@ class StorageAccount:
         retries = LinearRetry(_BACKOFF_SECONDS, retry_total=1, random_jitter_range=0)
         options: dict[str, Any] = {
             "retry_policy": retries,
-            "transport": _transport(),
+            "transport": transport(),
             "max_single_get_size": _HELD_BYTES,
             "max_single_put_size": _HELD_BYTES,
         }
@@ -70,7 +70,7 @@ class StorageAccount:
         options: dict[str, Any] = {
             "retry_total": 1,
             "retry_backoff_factor": _BACKOFF_SECONDS,
-            "transport": _transport(),
+            "transport": transport(),
         }
         if self.connection_string:
             return TableServiceClient.from_connection_string(self.connection_string, **options)
@@ -91,8 +91,8 @@ class StorageAccount:
         return AzureStore(
             name,
             config=config,
-            client_options=_client_options(endpoint),
-            retry_config=_RETRIES,
+            client_options=client_options(endpoint),
+            retry_config=RETRIES,
             credential_provider=provider,
         )
 
@@ -123,7 +123,7 @@ def make_container(container: ContainerClient) -> None:
             raise
 
 
-_RETRIES: "RetryConfig" = {
+RETRIES: "RetryConfig" = {
     "max_retries": 10,
     "retry_timeout": _TRYING,
     "backoff": {
@@ -132,9 +132,11 @@ _RETRIES: "RetryConfig" = {
         "base": 2,
     },
 }
+"""When obstore tries again."""
 
 
-def _client_options(endpoint: str) -> "ClientConfig":
+def client_options(endpoint: str) -> "ClientConfig":
+    """How obstore speaks to a blob service."""
     return {
         "allow_http": endpoint.startswith("http:"),
         "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
@@ -144,7 +146,8 @@ def _client_options(endpoint: str) -> "ClientConfig":
     }
 
 
-def _transport() -> RequestsTransport:
+def transport() -> RequestsTransport:
+    """How the SDK speaks to a service."""
     session = requests.Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))

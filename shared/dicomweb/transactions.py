@@ -47,6 +47,7 @@ class Transaction:
         gives: Media types of each answer that is no error; empty for an answer without a body.
         errors: The errors it can have besides those that every transaction has.
         since_version: The first API version that serves it.
+        not_in: Names of versions that do not serve it though they answer as ones that do.
     """
 
     summary: str
@@ -55,6 +56,7 @@ class Transaction:
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[HTTPStatus, ...] = ()
     since_version: int = 1
+    not_in: tuple[str, ...] = ()
 
 
 EVERY_ERROR = (
@@ -317,6 +319,13 @@ TRANSACTIONS: Mapping[str, Transaction] = {
     "operation": Transaction(
         summary="Tell how far an operation is",
         gives={HTTPStatus.OK: (JSON,), HTTPStatus.ACCEPTED: (JSON,)},
+    ),
+    "export": Transaction(
+        summary="Begin to export instances",
+        takes=(JSON,),
+        gives={HTTPStatus.ACCEPTED: (JSON,)},
+        errors=(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+        not_in=("v1.0-prerelease",),
     ),
     "list_operations": Transaction(
         summary="List the operations, newest first",

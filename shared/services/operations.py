@@ -20,6 +20,7 @@ from shared.ports import (
     OperationType,
     Orchestrations,
     OrchestrationState,
+    Secrets,
 )
 
 _SETTLING = timedelta(seconds=30)
@@ -51,10 +52,12 @@ class Operations:
 
     Attributes:
         history: How long a final operation is remembered.
+        secrets: What has the secret of an operation under its id, until it has ended.
     """
 
     table: OperationTable
     history: timedelta
+    secrets: Secrets
     _has_looked: bool = field(default=False, init=False)
 
     async def start(  # noqa: PLR0913
@@ -129,6 +132,7 @@ class Operations:
             await orchestrations.terminate(operation_id)
         except StoreUnavailableError:
             _log.warning("operation %s: the engine does not answer", operation_id)
+        await self._drop_secret(operation)
         return replace(operation, status=OperationStatus.CANCELED, last_updated=now)
 
     async def report(
@@ -188,12 +192,24 @@ class Operations:
             await orchestrations.start(operation)
             return True
         now = datetime.now(UTC)
-        return await self.table.update(operation.id, now, status=_ENDED[state])
+        is_ended = await self.table.update(operation.id, now, status=_ENDED[state])
+        await self._drop_secret(operation)
+        return is_ended
+
+    async def _drop_secret(self, operation: Operation) -> None:
+        if operation.type is not OperationType.EXPORT:
+            return
+        try:
+            await self.secrets.delete(operation.id)
+        except StoreUnavailableError:
+            # It goes with the operation at the latest.
+            _log.warning("operation %s: its secret could not be removed", operation.id)
 
     async def forget(self, orchestrations: Orchestrations) -> int:
         """Forget final operations whose time is over, and count them."""
         ids = await self.table.remove_final(datetime.now(UTC) - self.history)
         for operation_id in ids:
             await orchestrations.forget(operation_id)
+            await self.secrets.delete(operation_id)
         _log.info("operations: %d forgotten", len(ids))
         return len(ids)

@@ -67,8 +67,10 @@ READS: Mapping[str, tuple[Walk, ...]] = {
 
 STORES = ("store", "store_to_study", "store_or_replace", "store_or_replace_in_study")
 DELETES = ("delete_instance", "delete_series", "delete_study")
+RESTORES = ("restore_study",)
 
 BY_ID: Mapping[str, str] = {
+    "export": "its answer tells nothing; a test of its own looks at what is exported",
     "retrieve_upload": "what became of a file, whose id is not one of DICOM's",
     "issue_upload": "it names a file that is not there yet, in the folder of its own partition",
     "bulk_update": "it begins an operation, whose partition the tests of bulk updates see to",
@@ -188,6 +190,11 @@ async def store(client: Client, place: Place, function: str, source: Dataset) ->
     method = "PUT" if "replace" in function else "POST"
     url = place.url(function, source)
     return (await client.send(method, url, headers=headers, content=body)).status_code
+
+
+async def restore(client: Client, place: Place, function: str, source: Dataset) -> Answer:
+    """Restore what was deleted of the study of an instance."""
+    return _answer(await client.send("POST", place.url(function, source)))
 
 
 async def delete(client: Client, place: Place, function: str, source: Dataset) -> Answer:

@@ -101,6 +101,10 @@ WRONG = {
     "SEARCH_TIMEOUT_SECONDS": "never",
     "EMPTY_SEARCH_STATUS_V2": "404",
     "MAX_EXTENDED_QUERY_TAGS": "0",
+    "EXPORT": "maybe",
+    "EXPORT_ALLOWED_HOSTS": "*.net",
+    "EXPORT_ALLOW_SAS": "maybe",
+    "EXPORT_ALLOW_PUBLIC_ACCESS": "maybe",
     "DELETED_BLOB_GRACE_SECONDS": "-1",
     "SERIES_DOCUMENT_GRACE_SECONDS": "soon",
     "ORPHAN_AGE_SECONDS": "1d",
@@ -117,7 +121,7 @@ def test_a_mistake_in_any_setting_is_named_beside_all_others() -> None:
 
     mistakes = str(refused.value).split("; ")
     named = {mistake.split()[0] for mistake in mistakes}
-    cannot_be_wrong = {"CORS_ALLOWED_ORIGINS", "ENTRA_AUDIENCE"} | {
+    cannot_be_wrong = {"CORS_ALLOWED_ORIGINS", "ENTRA_AUDIENCE", "EXPORT_FOLDER"} | {
         setting_name(setting) for setting in fields(Settings) if setting.type is str
     }
     assert named | cannot_be_wrong == {setting_name(setting) for setting in fields(Settings)} | {

@@ -94,10 +94,9 @@ class SqlIndex(Index):
             return await self.database.write(lambda c: commit_again(c, key, instances, until))
 
     async def instances(
-        self, partition: Partition, path: ResourcePath
+        self, partition: Partition, path: ResourcePath, after: int = 0
     ) -> AsyncIterator[StoredInstance]:
         """See Index; each page is a snapshot of its own."""
-        after = 0
         while True:
             page = await self._instances_page(partition, path, after)
             for instance in page:

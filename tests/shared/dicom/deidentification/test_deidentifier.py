@@ -1,4 +1,5 @@
 from io import BytesIO
+from typing import Any
 
 import pytest
 from pydicom import DataElement, Dataset
@@ -176,7 +177,7 @@ def test_safe_private_attributes_stay_with_their_creator_and_no_other() -> None:
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.4"}, True),
     ],
 )
-def test_images_that_may_name_somebody_are_told(keywords: dict[str, str], *, may: bool) -> None:
+def test_images_that_may_name_somebody_are_told(keywords: dict[str, Any], *, may: bool) -> None:
     assert may_name_somebody(image(**keywords)) is may
 
 

@@ -1,0 +1,89 @@
+"""The bytes of an instance as an export gives them: those of Retrieve, or de-identified."""
+
+import asyncio
+from collections.abc import AsyncIterator, Buffer, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import IO, cast
+
+from shared.dicom.deidentification.deidentifier import Deidentifier
+from shared.dicom.deidentification.file import DeidentifiedFile, deidentify_file
+from shared.dicom.deidentification.profile import Profile
+from shared.dicom.deidentification.pseudonyms import Pseudonyms
+from shared.dicom.resource import ResourcePath
+from shared.ports import BlobStore, InstanceFile, StoredInstance
+from shared.services.version_file import version_file
+
+_HELD_BYTES = 8 << 20
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is exported of an instance; `path` is what it is called there."""
+
+    path: ResourcePath
+    chunks: AsyncIterator[Buffer]
+
+
+type OpenContent = Callable[[StoredInstance], AbstractAsyncContextManager[Content]]
+
+
+class ExportContent:
+    """Reads the newest versions of instances."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    def of(self, profile: Profile | None, key: bytes) -> OpenContent:
+        """What opens the instances of one export.
+
+        Opening raises BlobNotFoundError for an instance that is gone, and InvalidInstanceError for
+        one that cannot or must not be de-identified.
+        """
+        if profile is None:
+            return self._as_stored
+        deidentifier = Deidentifier(profile, Pseudonyms(key))
+        return partial(self._deidentified, deidentifier, profile.keeps_burned_in)
+
+    @asynccontextmanager
+    async def _as_stored(self, instance: StoredInstance) -> AsyncIterator[Content]:
+        yield Content(instance.path, await version_file(self._blobs, instance.file))
+
+    @asynccontextmanager
+    async def _deidentified(
+        self,
+        deidentifier: Deidentifier,
+        keeps_burned_in: bool,  # noqa: FBT001
+        instance: StoredInstance,
+    ) -> AsyncIterator[Content]:
+        with SpooledTemporaryFile(_HELD_BYTES) as spooled:
+            file = cast("IO[bytes]", spooled)
+            await self._spool(instance.file, file)
+            found = await asyncio.to_thread(
+                deidentify_file,
+                file,
+                instance.file.transfer_syntax_uid,
+                deidentifier,
+                keeps_burned_in=keeps_burned_in,
+            )
+            with found.content:
+                yield Content(found.path, _chunks(found))
+
+    async def _spool(self, instance: InstanceFile, file: IO[bytes]) -> None:
+        async for chunk in await version_file(self._blobs, instance):
+            await asyncio.to_thread(file.write, chunk)
+
+
+async def _chunks(found: DeidentifiedFile) -> AsyncIterator[Buffer]:
+    yield found.header
+    offset, left = found.pixels
+    await asyncio.to_thread(found.content.seek, offset)
+    while left:
+        chunk = await asyncio.to_thread(found.content.read, min(left, _CHUNK_BYTES))
+        if not chunk:
+            return
+        left -= len(chunk)
+        yield chunk
