@@ -10,7 +10,7 @@ from shared.access import DataAction
 from shared.dicom.json_model import dumps
 from shared.dicom.uid import parse_uid
 from shared.dicomweb.media_type import DICOM_JSON, accept_dicom_json
-from shared.dicomweb.store_report import Stored, StoreResult
+from shared.dicomweb.store_report import Stored, StoreReport, StoreResult
 from shared.dicomweb.store_request import instance_bodies
 from shared.dicomweb.warning import warning_header
 from shared.wiring import Services
@@ -86,6 +86,11 @@ async def _store(request: Request, services: Services, *, replaces: bool = False
         request.partition, bodies, version=request.version, study=study, replaces=replaces
     )
     tell_studies(done.path.study for done in report.outcomes if isinstance(done, Stored))
+    return told(request, report)
+
+
+def told(request: Request, report: StoreReport) -> Response:
+    """The answer that tells what became of each instance."""
     result = report.result(request.version)
     if result is StoreResult.NOTHING_SENT:
         return Response(status=_STATUS[result])

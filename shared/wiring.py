@@ -14,6 +14,7 @@ from shared.adapters.folder_inbox import FolderInbox
 from shared.adapters.local_secrets import LocalSecrets
 from shared.adapters.no_telemetry import NoTelemetry
 from shared.adapters.obstore_blobs import ObstoreBlobs
+from shared.adapters.sql_deletions import SqlDeletions
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.mssql import connection_string_url, server_url
 from shared.adapters.sql_index.update import SqlStudyUpdates
@@ -54,6 +55,7 @@ from shared.services.partitions import Partitions
 from shared.services.pixel_work import PixelWork
 from shared.services.reindex import Reindex
 from shared.services.rendering import Render
+from shared.services.restore import Restore
 from shared.services.retrieve import Retrieve
 from shared.services.search import Search
 from shared.services.series_document import SeriesDocuments
@@ -99,6 +101,7 @@ class Services:
     render: Render
     search: Search
     delete: Delete
+    restore: Restore
     change_feed: ChangeFeed
     cleanup: Cleanup
     operations: Operations
@@ -192,6 +195,7 @@ def build(settings: Settings) -> Services:
         orphan_age=settings.orphan_age_seconds,
         grace=settings.deleted_blob_grace_seconds,
         tag_set=KnownTagSet(tags),
+        deletions=SqlDeletions(index),
     )
     results = IngestResults(state)
     inbox, addresses = _inbox(settings)
@@ -231,6 +235,7 @@ def build(settings: Settings) -> Services:
         render=Render(blobs, index, images, work),
         search=Search(blobs, index),
         delete=Delete(blobs, index, grace=settings.deleted_blob_grace_seconds),
+        restore=Restore(blobs, index, SqlDeletions(index), KnownTagSet(tags)),
         change_feed=ChangeFeed(blobs, index, partitions),
         cleanup=Cleanup(
             blobs,

@@ -294,6 +294,17 @@ TRANSACTIONS: Mapping[str, Transaction] = {
     "delete_study": _delete("a study"),
     "delete_series": _delete("a series"),
     "delete_instance": _delete("an instance"),
+    "restore_study": Transaction(
+        summary="Bring back what was deleted of a study",
+        parameters=(_ACCEPT,),
+        gives={
+            HTTPStatus.OK: (DICOM_JSON,),
+            HTTPStatus.ACCEPTED: (DICOM_JSON,),
+            HTTPStatus.CONFLICT: (DICOM_JSON,),
+        },
+        errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
+        since_version=2,
+    ),
     "issue_upload": Transaction(
         summary="Let one new file be uploaded to the storage account",
         gives={HTTPStatus.CREATED: (JSON,)},

@@ -1,11 +1,15 @@
 """Delete: take studies, series and instances out of the archive; the Standard has no such thing."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from shared.dicom.resource import ResourcePath
-from shared.errors import NotFoundError
-from shared.ports import BlobStore, Index, Partition
+from shared.errors import ConflictError, NotFoundError
+from shared.ports import BlobStore, Index, Partition, StoredInstance
 from shared.services.tombstones import add_tombstone
+
+_TRIES = 5
 
 
 class Delete:
@@ -19,13 +23,36 @@ class Delete:
     async def delete(self, partition: Partition, path: ResourcePath) -> None:
         """Delete everything at or below a path.
 
-        A tombstone blob names the instances, so that an index rebuilt from blobs leaves them out.
+        A tombstone blob names the instances before they go, so that an index rebuilt from blobs
+        leaves them out, whatever crashes when.
 
         Raises:
             NotFoundError: Nothing is there.
         """
         until = datetime.now(UTC) + self._grace
-        deleted = await self._index.delete(partition, path, until)
+        noted: set[str] = set()
+        for _ in range(_TRIES):
+            await self._note(partition, path, noted, until)
+            with suppress(ConflictError):
+                self._found(await self._index.delete(partition, path, until, noted=noted), path)
+                return
+        # Instances arrive all the time: those that came last are noted behind.
+        deleted = self._found(await self._index.delete(partition, path, until), path)
+        new = {instance.file.blob_id for instance in deleted} - noted
+        if new:
+            await add_tombstone(self._blobs, sorted(new), until)
+
+    async def _note(
+        self, partition: Partition, path: ResourcePath, noted: set[str], until: datetime
+    ) -> None:
+        present = [item.file.blob_id async for item in self._index.instances(partition, path)]
+        new = [blob_id for blob_id in present if blob_id not in noted]
+        if new:
+            await add_tombstone(self._blobs, new, until)
+            noted.update(new)
+
+    @staticmethod
+    def _found(deleted: Sequence[StoredInstance], path: ResourcePath) -> Sequence[StoredInstance]:
         if not deleted:
             raise NotFoundError(f"The specified {path.level.name.lower()} cannot be found.")
-        await add_tombstone(self._blobs, [instance.file.blob_id for instance in deleted], until)
+        return deleted

@@ -1,13 +1,10 @@
 """Rebuilding an index from blobs alone."""
 
 import asyncio
-import zlib
 from collections.abc import AsyncIterator, Buffer, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
-
-import orjson
 
 from shared.dicom.blob_names import (
     UPDATES,
@@ -18,9 +15,6 @@ from shared.dicom.blob_names import (
     metadata_blob,
 )
 from shared.dicom.extended_query_tag import TagSet, TagValues
-from shared.dicom.searchable import indexed_attributes
-from shared.dicom.tag_reading import read_tags
-from shared.errors import InvalidUidError
 from shared.ports import (
     AlreadyStored,
     BlobInfo,
@@ -36,16 +30,16 @@ from shared.ports import (
     ReindexTable,
     TagTable,
 )
-from shared.services.metadata_file import unpack
+from shared.services.kept_instance import UNREADABLE, kept_instance
 from shared.services.read_ahead import read_ahead
 from shared.services.tag_sets import kept_tag_set
+from shared.services.tombstones import buried, read_tombstone
 from shared.services.update_notes import noted_heads
 
 _BATCH_INSTANCES = 256
 _READS_AT_ONCE = 32
 _NAMES_AT_ONCE = 1000
 _FOREVER = datetime.max.replace(tzinfo=UTC)
-_UNREADABLE = (zlib.error, ValueError, LookupError, TypeError, AttributeError, InvalidUidError)
 
 type _Found = tuple[str, NewInstance, Mapping[int, str]]
 """Name of the partition, the instance, and by which extended query tags it cannot be indexed."""
@@ -88,7 +82,7 @@ class Rebuild:
         self._tag_values = tag_values
         self._tag_set = TagSet()
         self._files: dict[str, int] = {}
-        self._deleted: Collection[str] = ()
+        self._deleted: Mapping[str, datetime] = {}
         self._newest_heads: Mapping[str, str] = {}
         self._damaged: list[str] = []
 
@@ -102,6 +96,7 @@ class Rebuild:
         found = kept = 0
         for day in days:
             found += len(day)
+            await self._let_wait(day.keys() & self._deleted.keys())
             left_out = {*self._deleted, *self._newest_heads}
             living = [day[blob_id] for blob_id in sorted(day.keys() - left_out)]
             batch: list[_Found] = []
@@ -118,14 +113,14 @@ class Rebuild:
     async def _listed(self, *prefixes: str) -> list[BlobInfo]:
         return [blob for prefix in prefixes async for blob in self._blobs.list(prefix)]
 
-    async def _blob_ids_deleted(self) -> Collection[str]:
-        blob_ids: set[str] = set()
+    async def _blob_ids_deleted(self) -> Mapping[str, datetime]:
+        tombstones = []
         for blob in await self._listed("tombstones/"):
             try:
-                blob_ids.update(orjson.loads(bytes(await self._blobs.get(blob.name)))["blobIds"])
-            except _UNREADABLE:
+                tombstones.append(await read_tombstone(self._blobs, blob.name))
+            except UNREADABLE:
                 self._damaged.append(blob.name)
-        return blob_ids
+        return buried(tombstones)
 
     async def _heads(self, blob_ids: Collection[str]) -> Mapping[str, str]:
         """By the blob ids of updated files, the ids of the newest heads that are whole."""
@@ -133,7 +128,7 @@ class Rebuild:
         for blob in await self._listed(UPDATES):
             try:
                 noted = await noted_heads(self._blobs, blob.name)
-            except _UNREADABLE:
+            except UNREADABLE:
                 self._damaged.append(blob.name)
                 continue
             for head_id, blob_id in noted.items():
@@ -158,7 +153,7 @@ class Rebuild:
         content = await self._blobs.get(name)
         try:
             found = await asyncio.to_thread(_unpacked, content, self._tag_set)
-        except _UNREADABLE:
+        except UNREADABLE:
             found = None
         file = None if found is None else found[1].file
         own_length = None if file is None else (file.head or file).length
@@ -178,6 +173,12 @@ class Rebuild:
             self._newest_heads.get(file.blob_id) == file.head.blob_id
             and file.blob_id not in self._deleted
         )
+
+    async def _let_wait(self, blob_ids: Collection[str]) -> None:
+        """Let the blobs of what is gone wait for their removal as they did before."""
+        for blob_id in blob_ids:
+            names = instance_blobs(blob_id, has_frames_blob=True)
+            await self._index.add_deleted_blobs(names, self._deleted[blob_id])
 
     async def _keep_damaged(self, name: str, blob_id: str) -> None:
         self._damaged.append(name)
@@ -217,11 +218,8 @@ class Rebuild:
 
 
 def _unpacked(content: Buffer, tag_set: TagSet) -> _Found:
-    metadata = unpack(content)
-    attributes = indexed_attributes(metadata.document)
-    reading = read_tags(metadata.document, tag_set)
-    instance = NewInstance(metadata.path, metadata.file, attributes, reading.values)
-    return metadata.partition_name, instance, reading.sentences
+    kept = kept_instance(content, tag_set)
+    return kept.partition_name, kept.instance, kept.tag_errors
 
 
 async def _each(names: Sequence[str]) -> AsyncIterator[str]:

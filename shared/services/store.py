@@ -26,7 +26,16 @@ from shared.dicomweb.store_report import (
     WarningReason,
 )
 from shared.errors import InvalidInstanceError, StoreUnavailableError, TagSetChangedError
-from shared.ports import AlreadyStored, BlobStore, CommitOutcome, Committed, Index, Partition
+from shared.ports import (
+    AlreadyStored,
+    BlobStore,
+    CommitOutcome,
+    Committed,
+    Deletions,
+    Index,
+    NewInstance,
+    Partition,
+)
 from shared.services.instance_writer import (
     SMALL_BYTES,
     Chunk,
@@ -58,6 +67,7 @@ class Store:
         orphan_age: Age from which the sweeper takes a blob without a row for an orphan.
         grace: How long the blobs of a replaced instance stay.
         tag_set: The extended query tags by which instances are indexed.
+        deletions: What is about to be replaced.
     """
 
     blobs: BlobStore
@@ -66,6 +76,7 @@ class Store:
     orphan_age: timedelta
     grace: timedelta
     tag_set: KnownTagSet
+    deletions: Deletions
 
     async def store(
         self,
@@ -210,12 +221,12 @@ class _Request:
         batch = await self._with_present_tags(batch)
         until = datetime.now(UTC) + self._service.grace
         try:
+            instances = [written.instance for _, written in batch]
+            noted = await self._bury(instances, until) if self._replaces else frozenset()
             outcomes = await self._service.index.commit(
-                self._partition,
-                [written.instance for _, written in batch],
-                replaced_until=until if self._replaces else None,
+                self._partition, instances, replaced_until=until if self._replaces else None
             )
-            await self._bury(outcomes, until)
+            await self._bury_others(outcomes, noted, until)
         except TagSetChangedError:
             self.tag_set = await self._service.tag_set.read()
             self._waiting = [*batch, *self._waiting]  # No instance fails for it.
@@ -234,11 +245,21 @@ class _Request:
                 self._committed.add(written.instance.file.blob_id)
         await self._remove(unused)
 
-    async def _bury(self, outcomes: Sequence[CommitOutcome], until: datetime) -> None:
-        committed = (outcome for outcome in outcomes if isinstance(outcome, Committed))
-        replaced = [outcome.replaced_blob_id for outcome in committed if outcome.replaced_blob_id]
+    async def _bury(self, instances: Sequence[NewInstance], until: datetime) -> frozenset[str]:
+        """Note what is about to be replaced, lest a crash lets a rebuilt index bring it back."""
+        replaced = await self._service.deletions.replaced_by(self._partition, instances)
         if replaced:
             await add_tombstone(self._service.blobs, replaced, until)
+        return frozenset(replaced)
+
+    async def _bury_others(
+        self, outcomes: Sequence[CommitOutcome], noted: frozenset[str], until: datetime
+    ) -> None:
+        """Note what came after the others were noted, and was replaced all the same."""
+        committed = (outcome for outcome in outcomes if isinstance(outcome, Committed))
+        replaced = {outcome.replaced_blob_id for outcome in committed} - {None, *noted}
+        if replaced:
+            await add_tombstone(self._service.blobs, sorted(filter(None, replaced)), until)
 
     def _outcome(self, written: WrittenInstance, outcome: CommitOutcome) -> StoreOutcome:
         if isinstance(outcome, AlreadyStored) and not self._is_retry(written, outcome):

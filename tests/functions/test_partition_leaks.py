@@ -14,12 +14,14 @@ from tests.functions.partition_walks import (
     DELETES,
     OF_ALL_PARTITIONS,
     READS,
+    RESTORES,
     STORES,
     Place,
     delete,
     functions,
     read,
     read_all,
+    restore,
     store,
     walks,
 )
@@ -51,7 +53,7 @@ def _canary(of: Dataset | None = None) -> Dataset:
 
 
 def test_every_function_is_walked() -> None:
-    assert functions() == {*READS, *STORES, *DELETES, *BY_ID, *OF_ALL_PARTITIONS}
+    assert functions() == {*READS, *STORES, *DELETES, *RESTORES, *BY_ID, *OF_ALL_PARTITIONS}
 
 
 def test_what_is_said_to_be_of_all_partitions_lies_below_none() -> None:
@@ -114,6 +116,22 @@ async def test_no_change_reaches_another_partition(client: Client, ours: str | N
         assert status == (200 if "replace" in function else 409)
         assert await read_all(client, THEIRS, theirs) == before, function
         assert (await delete(client, place, "delete_study", twin)).status == 204
+
+
+@pytest.mark.parametrize("ours", OURS)
+async def test_what_one_partition_deleted_comes_back_in_it_alone(
+    client: Client, ours: str | None
+) -> None:
+    place, theirs = Place("v2", ours), _canary()
+    twin = _image(theirs)
+    assert await store(client, THEIRS, "store", theirs) == 200
+    assert await store(client, place, "store", twin) == 200
+    before = await read_all(client, THEIRS, theirs)
+    for function in RESTORES:
+        assert (await delete(client, place, "delete_study", twin)).status == 204
+        assert (await restore(client, THEIRS, function, twin)).status == 404
+        assert (await restore(client, place, function, twin)).status == 200
+        assert await read_all(client, THEIRS, theirs) == before
 
 
 @pytest.mark.parametrize("ours", OURS)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Buffer, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -356,4 +357,7 @@ async def test_a_deleted_instance_stays_deleted(tmp_path: Path) -> None:
     async with _opened(tmp_path) as archive:
         with pytest.raises(NotFoundError):
             await archive.metadata.version(partition, _path(dataset))
-        assert await archive.index.known_blob_ids([blob_id]) == frozenset()
+        assert await archive.index.known_blob_ids([blob_id]) == {blob_id}, "it keeps its grace"
+        later = datetime.now(UTC) + archive.settings.deleted_blob_grace_seconds
+        await archive.cleanup.remove_due(later)
+        assert [blob.name async for blob in archive.blobs.list("dicom/")] == []

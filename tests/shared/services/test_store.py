@@ -248,6 +248,7 @@ async def test_a_commit_without_an_answer_loses_nothing(
         services.store.orphan_age,
         services.store.grace,
         services.store.tag_set,
+        services.store.deletions,
     )
 
     with pytest.raises(StoreUnavailableError):
@@ -284,7 +285,9 @@ def _over(services: Services, blobs: _BlobsAway, orphan_age: timedelta | None = 
     given, away = services.store, cast("BlobStore", blobs)
     writer = InstanceWriter(away, bulk_data_threshold_bytes=4096)
     orphan_age = orphan_age or given.orphan_age
-    return Store(away, services.index, writer, orphan_age, given.grace, given.tag_set)
+    return Store(
+        away, services.index, writer, orphan_age, given.grace, given.tag_set, given.deletions
+    )
 
 
 async def test_what_cannot_be_written_makes_the_request_worth_repeating(

@@ -227,7 +227,15 @@ async def test_a_replacement_that_is_not_noted_is_not_acknowledged_and_can_be_re
     new = _version_of(source, 2)
     blobs: Any = _WithoutTombstones(services)
     given = services.store
-    away = Store(blobs, services.index, given.writer, given.orphan_age, given.grace, given.tag_set)
+    away = Store(
+        blobs,
+        services.index,
+        given.writer,
+        given.orphan_age,
+        given.grace,
+        given.tag_set,
+        given.deletions,
+    )
 
     with pytest.raises(StoreUnavailableError):
         await away.store(partition, bodies_of([new]), version=2, replaces=True)
