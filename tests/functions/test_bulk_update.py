@@ -4,6 +4,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import orjson
@@ -51,6 +52,11 @@ async def update(
     assert "location" not in started.headers
     address = started.json()["href"]
     assert address.endswith(f"/v2/operations/{started.json()['id']}")
+    return await ended(client, address)
+
+
+async def ended(client: Client, address: str) -> dict[str, Any]:
+    """Follow an operation to its end."""
     async with asyncio.timeout(30):
         while (answer := await client.get(address)).status_code == 202:
             await asyncio.sleep(0.02)
@@ -90,12 +96,12 @@ async def test_a_name_is_changed_on_all_instances_of_a_study(client: Client) -> 
     other = image(PatientName="Other^One")
     await client.store("/v2", [part10(source) for source in (*sources, other)])
 
-    ended = await update(client, [study], NEW_NAME)
+    done = await update(client, [study], NEW_NAME)
 
-    assert ended["status"] == "succeeded"
-    assert ended["type"] == "update"
-    assert ended["percentComplete"] == 100
-    assert ended["results"] == {
+    assert done["status"] == "succeeded"
+    assert done["type"] == "update"
+    assert done["percentComplete"] == 100
+    assert done["results"] == {
         "studyProcessed": 1,
         "studyUpdated": 1,
         "studyFailed": 0,
@@ -108,9 +114,9 @@ async def test_a_name_is_changed_on_all_instances_of_a_study(client: Client) -> 
 
 @pytest.mark.usefixtures("engine")
 async def test_a_study_that_is_not_there_is_no_error(client: Client) -> None:
-    ended = await update(client, ["1.2.3.404"], NEW_NAME)
-    assert ended["status"] == "succeeded"
-    assert ended["results"] == {
+    done = await update(client, ["1.2.3.404"], NEW_NAME)
+    assert done["status"] == "succeeded"
+    assert done["results"] == {
         "studyProcessed": 1,
         "studyUpdated": 0,
         "studyFailed": 0,
@@ -209,6 +215,82 @@ async def test_search_finds_the_new_values_and_no_longer_the_old(client: Client)
 
 
 @pytest.mark.usefixtures("engine")
+async def test_extended_query_tags_follow_an_update(client: Client) -> None:
+    tags = [{"path": keyword, "level": "Study"} for keyword in ("PatientAge", "PatientWeight")]
+    headers = {"Content-Type": JSON}
+    added = await client.send(
+        "POST", "/v2/extendedquerytags", headers=headers, content=orjson.dumps(tags)
+    )
+    assert added.status_code == 202, added.text
+    await ended(client, added.json()["href"])
+    study = generate_uid()
+    sources = [image(StudyInstanceUID=study, PatientAge="040Y", PatientWeight=50) for _ in range(3)]
+    await client.store("/v2", [part10(source) for source in sources])
+    changes = {
+        **NEW_NAME,
+        "00101010": {"vr": "AS", "Value": ["054Y"]},
+        "00101030": {"vr": "DS", "Value": [71.5]},
+    }
+    await update(client, [study], changes)
+    for query, count in (
+        ("PatientAge=054Y", 3),
+        ("PatientAge=040Y", 0),
+        ("PatientWeight=71.5&PatientName=New^Name", 3),
+        ("PatientWeight=50", 0),
+    ):
+        answer = await client.get(f"/v2/instances?{query}&StudyInstanceUID={study}")
+        assert (len(answer.json()) if answer.status_code == 200 else 0) == count, query
+
+
+@pytest.mark.usefixtures("engine")
+async def test_bulk_values_before_and_behind_the_end_of_a_head_can_still_be_had(
+    client: Client,
+) -> None:
+    source = image()
+    source.add_new(0x60003000, "OW", b"\1\2" * 5000)
+    source.add_new(0x00091001, "OB", bytes(range(256)) * 30)
+    source.add_new(0x00090010, "LO", "CREATOR")
+    await client.store("/v2", [part10(source)])
+    await update(client, [source.StudyInstanceUID], NEW_NAME)
+    [document] = (await client.get(f"/v2{path_of(source)}/metadata")).json()
+    for tag, expected in (
+        ("00091001", source[0x00091001].value),
+        ("60003000", source[0x60003000].value),
+        ("7FE00010", source.PixelData),
+    ):
+        if "InlineBinary" in document[tag]:
+            continue
+        answer = await client.get(document[tag]["BulkDataURI"], "application/octet-stream")
+        assert answer.content == expected, tag
+    assert "BulkDataURI" in document["00091001"]
+    assert "BulkDataURI" in document["60003000"]
+    shown = await client.get(f"/v2{path_of(source)}/rendered", "image/png")
+    assert shown.status_code == 200
+
+
+@pytest.mark.usefixtures("engine")
+async def test_the_document_of_a_series_and_archives_of_it_have_the_newest_versions(
+    client: Client,
+) -> None:
+    study, series = generate_uid(), generate_uid()
+    sources = [
+        dataset(StudyInstanceUID=study, SeriesInstanceUID=series)
+        for _ in range(64)  # So many that the series gets a document at once.
+    ]
+    await client.store("/v2", [part10(source) for source in sources])
+    assert await names(client, study) == ["Doe^Jane"] * 64
+    await update(client, [study], NEW_NAME)
+    assert await names(client, study) == ["New^Name"] * 64
+    assert await names(client, study) == ["New^Name"] * 64
+    assert await names(client, study, **ORIGINAL) == ["Doe^Jane"] * 64
+    archived = await client.get(f"/v2/studies/{study}/series/{series}", "application/zip")
+    with ZipFile(io.BytesIO(archived.content)) as archive:
+        read = [pydicom.dcmread(io.BytesIO(archive.read(name))) for name in archive.namelist()]
+    assert {str(one.PatientName) for one in read} == {"New^Name"}
+    assert {one.SOPInstanceUID for one in read} == {one.SOPInstanceUID for one in sources}
+
+
+@pytest.mark.usefixtures("engine")
 async def test_an_update_is_a_change_and_moves_the_etag(client: Client) -> None:
     source = image()
     await client.store("/v2", [part10(source)])
@@ -265,9 +347,9 @@ async def test_put_of_the_first_file_undoes_an_update(client: Client) -> None:
 async def test_an_empty_data_set_changes_nothing(client: Client) -> None:
     source = image()
     await client.store("/v2", [part10(source)])
-    ended = await update(client, [source.StudyInstanceUID], {})
-    assert ended["status"] == "succeeded"
-    assert ended["results"]["studyUpdated"] == 0
+    done = await update(client, [source.StudyInstanceUID], {})
+    assert done["status"] == "succeeded"
+    assert done["results"]["studyUpdated"] == 0
     assert (await client.get(f"/v2{path_of(source)}", DICOM)).content == part10(source)
 
 
@@ -276,8 +358,8 @@ async def test_the_studies_of_another_partition_are_not_touched(client: Client) 
     source = image()
     await client.store("/v2/partitions/here", [part10(source)])
     await client.store("/v2/partitions/there", [part10(source)])
-    ended = await update(client, [source.StudyInstanceUID], NEW_NAME, "/v2/partitions/here")
-    assert ended["results"]["instanceUpdated"] == 1
+    done = await update(client, [source.StudyInstanceUID], NEW_NAME, "/v2/partitions/here")
+    assert done["results"]["instanceUpdated"] == 1
     for partition, name in (("here", "New^Name"), ("there", "Doe^Jane")):
         url = f"/v2/partitions/{partition}/studies/{source.StudyInstanceUID}/metadata"
         [document] = (await client.get(url)).json()
