@@ -75,6 +75,12 @@ _PAGE = (
     Parameter("offset", "How many entries to leave out."),
 )
 _IF_NONE_MATCH = Parameter("If-None-Match", "An ETag that the client has.", place="header")
+_ORIGINAL = Parameter(
+    "msdicom-request-original",
+    "Whether updated instances are given as they were stored.",
+    {"type": "boolean", "default": False},
+    place="header",
+)
 _RANGE = Parameter("Range", "Bytes of the value, as one range.", place="header")
 _IF_RANGE = Parameter("If-Range", "The ETag that the range is of.", place="header")
 _SHOWN = ("image/jpeg", "image/png", "image/gif", "application/pdf", "video/*")
@@ -175,10 +181,10 @@ def _search(what: str) -> Transaction:
     )
 
 
-def _retrieve(what: str, *media_types: str) -> Transaction:
+def _retrieve(what: str, *media_types: str, has_versions: bool = True) -> Transaction:
     return Transaction(
         summary=f"Retrieve {what}",
-        parameters=(_ACCEPT,),
+        parameters=(_ACCEPT, _ORIGINAL) if has_versions else (_ACCEPT,),
         gives={HTTPStatus.OK: media_types, HTTPStatus.PARTIAL_CONTENT: media_types},
         errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
     )
@@ -187,7 +193,7 @@ def _retrieve(what: str, *media_types: str) -> Transaction:
 def _metadata(what: str) -> Transaction:
     return Transaction(
         summary=f"Retrieve the metadata of {what}",
-        parameters=(_ACCEPT, _IF_NONE_MATCH),
+        parameters=(_ACCEPT, _IF_NONE_MATCH, _ORIGINAL),
         gives={HTTPStatus.OK: (DICOM_JSON, MULTIPART), HTTPStatus.NOT_MODIFIED: ()},
         errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
     )
@@ -262,7 +268,9 @@ TRANSACTIONS: Mapping[str, Transaction] = {
     "retrieve_study": _retrieve("the instances of a study", MULTIPART, ZIP),
     "retrieve_series": _retrieve("the instances of a series", MULTIPART, ZIP),
     "retrieve_instance": _retrieve("an instance", DICOM, MULTIPART),
-    "retrieve_frames": _retrieve("frames of an instance", MULTIPART, OCTET_STREAM, *_ANY_BODY),
+    "retrieve_frames": _retrieve(
+        "frames of an instance", MULTIPART, OCTET_STREAM, *_ANY_BODY, has_versions=False
+    ),
     "retrieve_metadata_of_study": _metadata("a study"),
     "retrieve_metadata_of_series": _metadata("a series"),
     "retrieve_metadata_of_instance": _metadata("an instance"),

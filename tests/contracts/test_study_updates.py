@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.reads import PAGE
 from shared.adapters.sql_index.update import SqlStudyUpdates
 from shared.adapters.sql_operation_table import SqlOperationTable
 from shared.dicom.blob_names import dicom_blob, metadata_blob, new_blob_id
@@ -203,3 +204,17 @@ async def test_a_study_without_instances_is_done_at_once(
 ) -> None:
     assert await commit(updates, partition, [], operation) is UpdateOutcome.COMMITTED
     assert await sql_index.changes(0, 10) == []
+
+
+async def test_whoever_reads_a_study_while_it_is_updated_is_given_each_instance_once(
+    sql_index: SqlIndex, updates: SqlStudyUpdates, partition: Partition, operation: Operation
+) -> None:
+    count = PAGE + 10
+    await sql_index.commit(partition, [new_instance(path(1, 1, n)) for n in range(count)])
+    made = await heads(sql_index, updates, partition)
+    given: list[ResourcePath] = []
+    async for instance in sql_index.instances(partition, ResourcePath(study_uid())):
+        if not given:
+            assert await commit(updates, partition, made, operation) is UpdateOutcome.COMMITTED
+        given.append(instance.path)
+    assert given == [path(1, 1, n) for n in range(count)]

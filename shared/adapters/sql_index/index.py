@@ -97,11 +97,18 @@ class SqlIndex(Index):
         self, partition: Partition, path: ResourcePath, after: int = 0
     ) -> AsyncIterator[StoredInstance]:
         """See Index; each page is a snapshot of its own."""
+        given: set[tuple[Uid | None, Uid | None]] = set()
         while True:
             page = await self._instances_page(partition, path, after)
+            is_last = len(page) < reads.PAGE
             for instance in page:
-                yield instance
-            if len(page) < reads.PAGE:
+                # What gets a new version between two pages comes again behind all others.
+                identity = instance.path.series, instance.path.instance
+                if identity not in given:
+                    yield instance
+                if not is_last:
+                    given.add(identity)
+            if is_last:
                 return
             after = page[-1].watermark
 
