@@ -1,14 +1,12 @@
 """Ingestion of files that arrive in the inbox, and what the clock does for it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import azure.functions as func
 from azurefunctions.extensions.bindings.blob import BlobClient
 
 from shared import wiring
 from shared.runs import observed_run
-
-_RESULTS_KEPT = timedelta(days=7)
 
 
 def blueprint(source: str) -> func.Blueprint:
@@ -45,9 +43,10 @@ def blueprint(source: str) -> func.Blueprint:
     @built.function_name("timer_forget_ingest_results")
     @built.timer_trigger(arg_name="timer", schedule="0 41 3 * * *")
     async def forget_results(timer: func.TimerRequest) -> None:  # noqa: ARG001
-        """Forget what became of files a week ago."""
+        """Forget what became of files long ago."""
         services = wiring.services()
-        with observed_run(services.telemetry, "timer_forget_ingest_results"):
-            await services.ingest_results.forget(datetime.now(UTC) - _RESULTS_KEPT)
+        with observed_run(services.telemetry, "timer_forget_ingest_results") as run:
+            before = datetime.now(UTC) - services.settings.inbox_result_seconds
+            run.did(results=await services.ingest_results.forget(before))
 
     return built

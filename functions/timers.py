@@ -9,6 +9,7 @@ from azure.durable_functions.client import DurableFunctionsClient
 from functions.orchestrations import DurableOrchestrations
 from shared import wiring
 from shared.runs import observed_run
+from shared.services import tombstones
 from shared.telemetry import Measure
 
 blueprint = df.Blueprint()
@@ -55,6 +56,25 @@ async def sweep_orphans(timer: func.TimerRequest) -> None:  # noqa: ARG001
         removed = await services.cleanup.sweep(datetime.now(UTC))
         run.did(blobs=removed)
         services.telemetry.measure(Measure.ORPHANS_REMOVED, removed)
+
+
+@blueprint.function_name("timer_sweep_series_documents")
+@blueprint.timer_trigger(arg_name="timer", schedule="0 29 */6 * * *")
+async def sweep_series_documents(timer: func.TimerRequest) -> None:  # noqa: ARG001
+    """Remove series documents that were never recorded."""
+    services = wiring.services()
+    with observed_run(services.telemetry, "timer_sweep_series_documents") as run:
+        run.did(blobs=await services.document_cleanup.sweep(datetime.now(UTC)))
+
+
+@blueprint.function_name("timer_sweep_tombstones")
+@blueprint.timer_trigger(arg_name="timer", schedule="0 53 * * * *")
+async def sweep_tombstones(timer: func.TimerRequest) -> None:  # noqa: ARG001
+    """Remove tombstones whose instances have no blobs any more, or are there."""
+    services = wiring.services()
+    with observed_run(services.telemetry, "timer_sweep_tombstones") as run:
+        now = datetime.now(UTC)
+        run.did(blobs=await tombstones.sweep_tombstones(services.blobs, services.deletions, now))
 
 
 @blueprint.function_name("timer_number_changes")

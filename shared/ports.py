@@ -538,6 +538,21 @@ class Index(Protocol):
         """Let go of connections and threads."""
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesRevisions:
+    """The newest change of a series, and its newest document, None when there is none."""
+
+    revision: int
+    document_revision: int | None
+
+
+class SeriesTable(Protocol):
+    """The series by the index's own numbers of them."""
+
+    async def revisions(self, keys: Collection[int]) -> Mapping[int, SeriesRevisions]:
+        """How far series are, of those that are there."""
+
+
 # --- what is gone -------------------------------------------------------------------------------
 
 
@@ -680,8 +695,11 @@ class OperationTable(Protocol):
         What is None stays as it was.
         """
 
-    async def remove_final(self, before: datetime) -> Sequence[str]:
-        """Forget the final ones that last changed before a moment, and give their ids."""
+    async def final(self, before: datetime, limit: int) -> Sequence[str]:
+        """The ids of final ones that last changed before a moment."""
+
+    async def remove(self, operation_id: str) -> None:
+        """Forget an operation; one that is not there is no error."""
 
 
 class OrchestrationState(Enum):

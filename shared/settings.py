@@ -136,6 +136,7 @@ class Settings:
         function_keys: Whether the host demands a function key of every caller.
         inbox_source: How new files of the inbox are noticed.
         inbox_upload_seconds: How long the address of an upload is good.
+        inbox_result_seconds: How long it can be asked what became of a file of the inbox.
         application_insights: Connection string of Application Insights.
         otlp_endpoint: Where traces and metrics are sent by OTLP over HTTP.
         embedded_sync: Whether embedded writes reach the disk before they are acknowledged.
@@ -181,6 +182,7 @@ class Settings:
     function_keys: bool = False
     inbox_source: InboxSource = InboxSource.POLLING
     inbox_upload_seconds: timedelta = timedelta(hours=1)
+    inbox_result_seconds: timedelta = timedelta(days=7)
     application_insights: str = _named("APPLICATIONINSIGHTS_CONNECTION_STRING", is_secret=True)
     otlp_endpoint: str = _named("OTEL_EXPORTER_OTLP_ENDPOINT")
     embedded_sync: bool = True

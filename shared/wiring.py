@@ -20,6 +20,7 @@ from shared.adapters.sql_index.mssql import connection_string_url, server_url
 from shared.adapters.sql_index.update import SqlStudyUpdates
 from shared.adapters.sql_operation_table import SqlOperationTable
 from shared.adapters.sql_reindex_table import SqlReindexTable
+from shared.adapters.sql_series_table import SqlSeriesTable
 from shared.adapters.sql_state_table import SqlStateTable
 from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicomweb.cors import CorsRule
@@ -27,6 +28,7 @@ from shared.dicomweb.multipart import MultipartLimits
 from shared.errors import StoreUnavailableError
 from shared.ports import (
     BlobStore,
+    Deletions,
     ExportDestinations,
     Inbox,
     Index,
@@ -39,6 +41,7 @@ from shared.services.bulk_data import BulkData
 from shared.services.change_feed import ChangeFeed
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
+from shared.services.document_cleanup import DocumentCleanup
 from shared.services.export import Export
 from shared.services.export_content import ExportContent
 from shared.services.export_round import ExportRounds
@@ -103,7 +106,9 @@ class Services:
     delete: Delete
     restore: Restore
     change_feed: ChangeFeed
+    deletions: Deletions
     cleanup: Cleanup
+    document_cleanup: DocumentCleanup
     operations: Operations
     extended_query_tags: ExtendedQueryTags
     reindex: Reindex
@@ -237,6 +242,10 @@ def build(settings: Settings) -> Services:
         delete=Delete(blobs, index, grace=settings.deleted_blob_grace_seconds),
         restore=Restore(blobs, index, SqlDeletions(index), KnownTagSet(tags)),
         change_feed=ChangeFeed(blobs, index, partitions),
+        deletions=SqlDeletions(index),
+        document_cleanup=DocumentCleanup(
+            blobs, SqlSeriesTable(index), state, grace=settings.series_document_grace_seconds
+        ),
         cleanup=Cleanup(
             blobs,
             index,

@@ -30,8 +30,11 @@ _ADD = insert(operation)
 _CHANGE = update(operation).where(
     operation.c.operation_id == bindparam("id"), operation.c.status.in_(_UNFINISHED)
 )
-_OLD = select(operation.c.operation_id).where(
-    operation.c.status.in_(_FINAL), operation.c.last_updated < bindparam("before")
+_OLD = (
+    select(operation.c.operation_id)
+    .where(operation.c.status.in_(_FINAL), operation.c.last_updated < bindparam("before"))
+    .order_by(operation.c.last_updated)
+    .limit(bindparam("limit", type_=operation.c.percent_complete.type))
 )
 _REMOVE = delete(operation).where(operation.c.operation_id == bindparam("id"))
 
@@ -81,9 +84,18 @@ class SqlOperationTable(OperationTable):
             lambda c: c.execute(change, {"id": operation_id}).rowcount == 1
         )
 
-    async def remove_final(self, before: datetime) -> Sequence[str]:
+    async def final(self, before: datetime, limit: int) -> Sequence[str]:
         """See OperationTable."""
-        return await self._database.write(lambda c: _remove(c, before))
+        page = {"before": before, "limit": limit}
+        return await self._database.read(lambda c: list(c.execute(_OLD, page).scalars()))
+
+    async def remove(self, operation_id: str) -> None:
+        """See OperationTable."""
+
+        def remove(connection: Connection) -> None:
+            connection.execute(_REMOVE, {"id": operation_id})
+
+        await self._database.write(remove)
 
 
 def add_operation(connection: Connection, new: Operation, *, alone: bool) -> Operation | None:
@@ -104,13 +116,6 @@ def add_operation(connection: Connection, new: Operation, *, alone: bool) -> Ope
     }
     connection.execute(_ADD, row)
     return None
-
-
-def _remove(connection: Connection, before: datetime) -> list[str]:
-    ids = list(connection.execute(_OLD, {"before": before}).scalars())
-    if ids:
-        connection.execute(_REMOVE, [{"id": operation_id} for operation_id in ids])
-    return ids
 
 
 def _operations(rows: Sequence[Row[*tuple[Any, ...]]]) -> Iterator[Operation]:

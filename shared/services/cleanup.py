@@ -9,6 +9,8 @@ from shared.dicom.blob_names import INSTANCE_KINDS, blob_id_of, time_of
 from shared.ports import BlobStore, Index, StateTable
 
 _DUE_PER_ROUND = 100
+_ROUNDS_PER_RUN = 200
+_DAYS_PER_RUN = 60
 _NAMES_PER_CHECK = 500
 
 _log = logging.getLogger(__name__)
@@ -33,9 +35,12 @@ class Cleanup:
         self._max_orphans = max_orphans_per_run
 
     async def remove_due(self, now: datetime) -> int:
-        """Remove the blobs whose grace period is over, and tell how many there were."""
+        """Remove blobs whose grace period is over, of 20 000 rows at most, and tell how many."""
         removed = 0
-        while due := await self._index.due_blobs(now, _DUE_PER_ROUND):
+        for _ in range(_ROUNDS_PER_RUN):
+            due = await self._index.due_blobs(now, _DUE_PER_ROUND)
+            if not due:
+                break
             names = [name for row in due for name in row.names]
             await self._blobs.delete(names)
             await self._index.forget_blobs([row.key for row in due])
@@ -60,17 +65,21 @@ class Cleanup:
         since = date.min if row is None else date.fromisoformat(str(row.values["swept"]))
         orphans: list[str] = []
         days = await self._days(since, newest.date())
-        for day in sorted(days):
+        for day in sorted(days)[:_DAYS_PER_RUN]:
             orphans += await self._orphans(days[day], newest)
             if len(orphans) > self._max_orphans:
                 _log.error("sweeper: stopped, at least %d blobs have no row", len(orphans))
                 return 0
+            if not orphans:  # Whatever cuts this run short, the next one goes on from here.
+                await self._note_swept(day)
         await self._blobs.delete(orphans)
-        if days:
-            # The newest day is looked at again, as the rest of it comes of age.
-            swept = max(days).isoformat()
-            await self._state.put("maintenance", "sweeper", "days", {"swept": swept})
+        if orphans:
+            await self._note_swept(max(sorted(days)[:_DAYS_PER_RUN]))
         return len(orphans)
+
+    async def _note_swept(self, day: date) -> None:
+        # The newest day is looked at again, as the rest of it comes of age.
+        await self._state.put("maintenance", "sweeper", "days", {"swept": day.isoformat()})
 
     async def _days(self, since: date, until: date) -> Mapping[date, Sequence[str]]:
         """The prefixes of the blobs of each day."""

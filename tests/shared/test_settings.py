@@ -90,6 +90,7 @@ WRONG = {
     "FUNCTION_KEYS": "some",
     "INBOX_SOURCE": "pigeon",
     "INBOX_UPLOAD_SECONDS": "-5",
+    "INBOX_RESULT_SECONDS": "a week",
     "EMBEDDED_SYNC": "maybe",
     "DATA_PARTITIONS": "sometimes",
     "STORE_MAX_PART_BYTES": "-1",

@@ -11,6 +11,7 @@ from shared.adapters.sql_index.search import statements_for, taken_apart
 from shared.adapters.sql_index.update import SqlStudyUpdates
 from shared.adapters.sql_operation_table import SqlOperationTable
 from shared.adapters.sql_reindex_table import SqlReindexTable
+from shared.adapters.sql_series_table import SqlSeriesTable
 from shared.adapters.sql_state_table import SqlStateTable
 from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicom.extended_query_tag import NewTag, TagSet, TagValue, TagValues
@@ -122,6 +123,7 @@ async def use(index: SqlIndex) -> None:
     await _operate(SqlOperationTable(index))
     await _tag(index, partition)
     await _update(SqlStudyUpdates(index), index, partition)
+    assert await SqlSeriesTable(index).revisions([1, 2])
     await index.check()
 
 
@@ -246,7 +248,8 @@ async def _operate(table: SqlOperationTable) -> None:
     assert await table.unfinished()
     done = OperationStatus.SUCCEEDED
     assert await table.update(new.id, NOW, status=done, percent_complete=100, results={"a": 1})
-    assert await table.remove_final(LATER) == [new.id]
+    assert await table.final(LATER, 10) == [new.id]
+    await table.remove(new.id)
 
 
 async def _tag(index: SqlIndex, partition: Partition) -> None:

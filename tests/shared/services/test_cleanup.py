@@ -1,14 +1,15 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from shared.dicom.blob_names import instance_blobs, new_blob_id, time_of
+from shared.dicom.blob_names import dicom_blob, instance_blobs, new_blob_id, time_of
 from shared.dicom.resource import ResourcePath
 from shared.dicomweb.store_report import Failed
 from shared.errors import StoreUnavailableError
@@ -90,6 +91,56 @@ async def test_many_due_blobs_go_in_one_run(archive: Services) -> None:
         await archive.index.add_deleted_blobs([name], NOW)
     assert await archive.cleanup.remove_due(NOW) == 360
     assert await _all(archive.blobs) == set()
+
+
+async def test_a_removal_takes_so_many_rows_and_the_next_run_goes_on(archive: Services) -> None:
+    names = [f"series-metadata/1/{number}.json.gz" for number in range(20_100)]
+    await archive.index.add_deleted_blobs(names, NOW)
+    assert await archive.cleanup.remove_due(NOW) == 20_000
+    assert await archive.cleanup.remove_due(NOW) == 100
+
+
+async def test_a_sweep_takes_so_many_days_and_the_next_goes_on(archive: Services) -> None:
+    orphans = [_id(timedelta(days=days)) for days in (100, 3)]
+    for days in range(4, 90):
+        await archive.blobs.put(dicom_blob(_id(timedelta(days=days))), b"x")
+    patient = Cleanup(
+        archive.blobs, archive.index, archive.state, orphan_age=AGE, max_orphans_per_run=1000
+    )
+    await _write(archive.blobs, *orphans)
+    assert await patient.sweep(NOW) == 3 + 59
+    assert await patient.sweep(NOW) == 27 + 3
+    assert await patient.sweep(NOW) == 0
+
+
+async def test_a_sweep_cut_short_goes_on_from_the_last_day_without_orphans(
+    archive: Services, partition: Partition
+) -> None:
+    await _write(archive.blobs, blob_id := _id(timedelta(days=9)))
+    await _commit(archive, partition, blob_id)
+    orphans = await _write(archive.blobs, _id(timedelta(days=4)))
+    blobs: Any = _WithoutDelete(archive.blobs)
+    with pytest.raises(StoreUnavailableError):
+        await Cleanup(
+            blobs, archive.index, archive.state, orphan_age=AGE, max_orphans_per_run=20
+        ).sweep(NOW)
+    row = await archive.state.get("maintenance", "sweeper", "days")
+    assert row is not None
+    assert row.values["swept"] == (NOW - timedelta(days=9)).date().isoformat()
+    assert await archive.cleanup.sweep(NOW) == len(orphans)
+
+
+class _WithoutDelete:
+    """Blob storage that goes away just when blobs are to be removed."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+    async def delete(self, _names: Sequence[str]) -> None:
+        raise StoreUnavailableError("Blob storage does not answer.")
 
 
 async def test_a_removal_cut_short_is_done_again(archive: Services, tmp_path: Path) -> None:
