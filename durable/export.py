@@ -11,6 +11,7 @@ from typing import Any
 import azure.durable_functions as df
 from durabletask.task import OrchestrationContext, RetryPolicy, Task, TaskFailedError, when_all
 
+from durable.activities import observed
 from shared import wiring
 from shared.ports import OperationType
 from shared.services.export_round import Copied, Plan, position
@@ -57,6 +58,7 @@ def export_workflow(context: OrchestrationContext, operation_id: str) -> Generat
 
 
 @blueprint.activity_trigger(input_name="operation", activity="export_plan")
+@observed
 async def export_plan(operation: str) -> dict[str, Any] | None:
     """Say which batches come next."""
     plan = await wiring.services().export_rounds.plan(operation)
@@ -64,6 +66,7 @@ async def export_plan(operation: str) -> dict[str, Any] | None:
 
 
 @blueprint.activity_trigger(input_name="work", activity="export_copy")
+@observed
 async def export_copy(work: dict[str, Any]) -> dict[str, Any]:
     """Copy one batch."""
     start, end = map(position, work["span"])
@@ -71,6 +74,7 @@ async def export_copy(work: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.activity_trigger(input_name="done", activity="export_note")
+@observed
 async def export_note(done: dict[str, Any]) -> bool:
     """Note what a round has done; False when it was the last."""
     copied = [Copied(**one) for one in done["copied"]]
@@ -79,6 +83,7 @@ async def export_note(done: dict[str, Any]) -> bool:
 
 
 @blueprint.activity_trigger(input_name="operation", activity="export_fail")
+@observed
 async def export_fail(operation: str) -> None:
     """End an export that cannot go on."""
     await wiring.services().export_rounds.fail(operation)

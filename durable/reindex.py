@@ -10,6 +10,7 @@ from typing import Any
 import azure.durable_functions as df
 from durabletask.task import OrchestrationContext, RetryPolicy, Task, when_all
 
+from durable.activities import observed
 from shared import wiring
 from shared.ports import OperationType
 
@@ -49,7 +50,8 @@ def reindex_workflow(context: OrchestrationContext, operation_id: str) -> Genera
 
 
 @blueprint.activity_trigger(input_name="asked", activity="reindex_next")
-async def reindex_next(asked: dict) -> list[tuple[int, int]] | None:  # type: ignore[type-arg]  # plain types only
+@observed
+async def reindex_next(asked: dict[str, Any]) -> list[tuple[int, int]] | None:
     """Note what is done, and give the slices that come next."""
     reindex = wiring.services().reindex
     slices = await reindex.next_slices(asked["operation"], asked["doneFrom"])
@@ -57,12 +59,14 @@ async def reindex_next(asked: dict) -> list[tuple[int, int]] | None:  # type: ig
 
 
 @blueprint.activity_trigger(input_name="work", activity="reindex_slice")
-async def reindex_slice(work: dict) -> None:  # type: ignore[type-arg]  # plain types only
+@observed
+async def reindex_slice(work: dict[str, Any]) -> None:
     """Index one slice."""
     await wiring.services().reindex.index(work["operation"], work["first"], work["last"])
 
 
 @blueprint.activity_trigger(input_name="operation", activity="reindex_finish")
+@observed
 async def reindex_finish(operation: str) -> None:
     """Let the tags be searched by."""
     await wiring.services().reindex.finish(operation)

@@ -10,6 +10,7 @@ from typing import Any
 import azure.durable_functions as df
 from durabletask.task import OrchestrationContext, RetryPolicy, Task
 
+from durable.activities import observed
 from shared import wiring
 from shared.ports import OperationType
 
@@ -41,6 +42,7 @@ def update_workflow(context: OrchestrationContext, operation_id: str) -> Generat
 
 
 @blueprint.activity_trigger(input_name="operation", activity="update_next_study")
+@observed
 async def update_next_study(operation: str) -> bool:
     """Update the next study; False when there is none."""
     return await wiring.services().bulk_update.update_next_study(operation)
