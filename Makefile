@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install serve serve-azurite test test-fast check fmt bench rebuild-index package clean
+.PHONY: install serve serve-azurite test test-fast check fmt bench rebuild-index watch-operation package clean
 
 install: $(STAMP)
 
@@ -57,6 +57,11 @@ bench: $(STAMP)
 
 rebuild-index: $(STAMP)
 	@$(BIN)/python -m shared.rebuild_index --data $(DATA)
+
+# Follows a long-running operation to its end: ID=<its id or address> [URL=http://127.0.0.1:7071/v2].
+watch-operation: $(STAMP)
+	@test -n "$(ID)" || { echo "set ID to the operation's id or address" >&2; exit 1; }
+	@$(BIN)/python -m infra.watch_operation --url '$(or $(URL),http://127.0.0.1:$(PORT)/v2)' '$(ID)'
 
 package: $(STAMP)
 	@$(BIN)/python -m infra.package
