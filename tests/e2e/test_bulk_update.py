@@ -69,6 +69,7 @@ def test_an_update_goes_on_after_a_kill_and_what_it_tells_is_exact(tmp_path: Pat
     assert seen["status"] == "running"
 
     with running(data) as server:
+        until = time.monotonic() + _SECONDS
         while (ended := operation(server, operation_id))["status"] == "running":
             assert time.monotonic() < until, ended
             time.sleep(0.1)
