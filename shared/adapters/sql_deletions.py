@@ -1,6 +1,6 @@
 """What has been deleted and can be brought back, in the index database."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import batched
 from typing import Any
 
@@ -121,9 +121,11 @@ def _restore(
     lock_studies(connection, partition_key, (item.path.study for item in instances))
     batch = Batch(connection, partition_key)
     batch.find(instances)
-    blob_ids = [item.file.blob_id for item in instances]
-    rows = connection.execute(_TO_RESTORE, {"blob_ids": blob_ids})
-    waiting = {row.blob_id: row.head_id for row in rows}
+    waiting = {
+        row.blob_id: row.head_id
+        for some in _blob_ids(instances)
+        for row in connection.execute(_TO_RESTORE, {"blob_ids": some})
+    }
     new, refused = [], []
     for item in instances:
         held, file = batch.held.get(item.path), item.file
@@ -134,8 +136,13 @@ def _restore(
             refused.append(file.blob_id)
     if new and not refused:
         batch.add(new)
-        connection.execute(_UNDO, {"blob_ids": [item.file.blob_id for item in new]})
+        for some in _blob_ids(new):
+            connection.execute(_UNDO, {"blob_ids": some})
     return refused
+
+
+def _blob_ids(instances: Sequence[NewInstance]) -> Iterator[Sequence[str]]:
+    return batched((item.file.blob_id for item in instances), ROWS_AT_ONCE, strict=False)
 
 
 def _replaced_by(

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from shared.adapters.sql_index.index import SqlIndex
-from shared.adapters.sql_index.locks import lock_studies
+from shared.adapters.sql_index.locks import lock_studies, locking_keys
 from shared.adapters.sql_index.schema import (
     extended_query_tag,
     extended_query_tag_error,
@@ -42,7 +42,9 @@ from shared.ports import (
 )
 
 _OPERATION = reindexing.c.operation_id == bindparam("of_operation")
-_PROGRESS = select(reindexing.c.highest, reindexing.c.lowest).where(_OPERATION)
+_PROGRESS = locking_keys(
+    select(reindexing.c.highest, reindexing.c.lowest).where(_OPERATION), reindexing
+)
 _BEGIN = insert(reindexing)
 _HIGHEST = select(func.max(instance.c.watermark))
 _ADVANCE = (

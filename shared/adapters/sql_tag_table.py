@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from shared.adapters.sql_index.index import SqlIndex
+from shared.adapters.sql_index.locks import locking_rows
 from shared.adapters.sql_index.schema import (
     extended_query_tag,
     extended_query_tag_error,
@@ -46,6 +47,7 @@ _ERRORS = (
     .scalar_subquery()
 )
 _ALL = select(extended_query_tag, _ERRORS.label("errors"))
+_TO_JOIN = locking_rows(_ALL, extended_query_tag)
 _ONE = _ALL.where(_PATH)
 _PAGE = (
     _ALL.order_by(extended_query_tag.c.tag_key)
@@ -174,7 +176,7 @@ def _add(
     if other is not None:
         return other
     connection.execute(_MOVE_VERSION)  # From here on no instance is stored by another set.
-    held = {tag.path: tag for tag in map(_tag, connection.execute(_ALL))}
+    held = {tag.path: tag for tag in map(_tag, connection.execute(_TO_JOIN))}
     new = [tag for tag in tags if tag.path not in held]
     if len(held) + len(new) > most:
         raise TagLimitError(f"There may be {most} extended query tags at most.")

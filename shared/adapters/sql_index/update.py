@@ -6,7 +6,7 @@ from itertools import batched
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from shared.adapters.sql_index import deleted_blobs
 from shared.adapters.sql_index.attributes import to_text
@@ -45,11 +45,7 @@ _CURRENT = (
     )
 )
 _OF_HEADS = deleted_blob.c.blob_id.in_(bindparam("blob_ids", expanding=True))
-_STILL_WAITING = (
-    select(func.count())
-    .select_from(deleted_blob)
-    .where(_OF_HEADS, deleted_blob.c.until > bindparam("now", type_=deleted_blob.c.until.type))
-)
+_WAITING = locking_rows(select(deleted_blob.c.until).where(_OF_HEADS), deleted_blob)
 _TAKE = delete(deleted_blob).where(_OF_HEADS)
 
 
@@ -125,12 +121,14 @@ class _Commit:
         return set(self._connection.execute(_CURRENT, parameters).scalars())
 
     def _are_waiting(self, head_ids: Sequence[str]) -> bool:
-        """Whether the removal of no head can have begun."""
-        now, waiting = datetime.now(UTC), 0
-        for some in batched(head_ids, _IDS_AT_ONCE, strict=False):
-            parameters = {"blob_ids": some, "now": now}
-            waiting += self._connection.execute(_STILL_WAITING, parameters).scalar_one()
-        return waiting == len(head_ids)
+        """Whether the removal of no head can have begun, nor can begin from now on."""
+        times: list[datetime] = [
+            until
+            for some in batched(head_ids, _IDS_AT_ONCE, strict=False)
+            for until in self._connection.execute(_WAITING, {"blob_ids": some}).scalars()
+        ]
+        now = datetime.now(UTC)  # After the wait for locks: a removal may have had them.
+        return sum(until > now for until in times) == len(head_ids)
 
     def _take(self, head_ids: Sequence[str]) -> None:
         for some in batched(head_ids, _IDS_AT_ONCE, strict=False):

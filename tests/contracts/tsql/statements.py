@@ -72,7 +72,7 @@ def noted() -> Iterator[list[Issued]]:
 
 
 def prepared() -> dict[str, ClauseElement]:
-    """The statements that modules hold, also in dictionaries and objects, by where they are."""
+    """The statements that modules hold, also in collections and objects, by where they are."""
     return {
         where: statement
         for module in _modules()
@@ -104,6 +104,9 @@ def _held(value: object, where: str) -> Iterator[tuple[str, ClauseElement]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _held(item, f"{where}[{key}]")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _held(item, f"{where}[{number}]")
     elif type(value).__module__.startswith(sql_index.__name__) and hasattr(value, "__dict__"):
         for name, item in vars(value).items():
             yield from _held(item, f"{where}.{name}")

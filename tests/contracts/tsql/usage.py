@@ -175,6 +175,7 @@ async def _remove(index: SqlIndex, partition: Partition) -> None:
         assert await index.delete(partition, at, LATER)
         assert await index.has_deletion(partition, at)
     await index.add_deleted_blobs(["series-metadata/1/2.json.gz"], LATER)
+    assert await index.waiting_blobs()
     due = await index.due_blobs(LATER + timedelta(1), 1000)
     await index.forget_blobs([blobs.key for blobs in due])
     await index.known_blob_ids(["0" * 32, "1" * 32])
@@ -258,6 +259,7 @@ async def _tag(index: SqlIndex, partition: Partition) -> None:
     tagged = [_tagged(new_instance(path(50, 1, n)), present) for n in range(1, 4)]
     await index.commit(partition, tagged[:2])
     await index.commit(partition, [tagged[2]])
+    await index.commit(partition, [_tagged(new_instance(path(50, 2, 1)), present)])
     await index.commit(partition, [_tagged(new_instance(path(50)), present)], replaced_until=LATER)
     operation = replace(_OPERATION, id="1" * 32)
     new = NewTag(path="00200012", vr="IS", level=Level.INSTANCE)
@@ -286,6 +288,7 @@ async def _tag(index: SqlIndex, partition: Partition) -> None:
 
 RESTORED = [
     NewTag(path="00101010", vr="AS", level=Level.STUDY),
+    NewTag(path="00181012", vr="DA", level=Level.SERIES),
     NewTag(path="00081070", vr="PN", level=Level.SERIES),
     NewTag(path="0008002A", vr="DT", level=Level.INSTANCE),
     NewTag(path="00101030", vr="DS", level=Level.STUDY),
@@ -295,8 +298,8 @@ RESTORED = [
 
 
 def _values(tag_set: TagSet) -> TagValues:
-    texts: dict[str, str | int | float] = {"DT": "2026", "DS": 0.5, "US": 1, "IS": 1}
-    found = (TagValue(tag, texts.get(tag.vr, "1.2")) for tag in tag_set.tags)
+    values: dict[str, str | float] = {"DA": "20260101", "DT": "2026", "DS": 0.5, "US": 1, "IS": 1}
+    found = (TagValue(tag, values.get(tag.vr, "1.2")) for tag in tag_set.tags)
     return TagValues(tag_set.version, tuple(found))
 
 
