@@ -20,6 +20,7 @@ from shared.ports import (
     Partition,
     TagStatus,
 )
+from shared.settings import Settings
 from shared.wiring import Services
 from tests.archive import open_archive
 from tests.builders import dataset, part10
@@ -122,7 +123,7 @@ async def test_what_comes_and_goes_during_a_re_index_is_as_in_a_rebuilt_index(
 
     await rebuild_index.rebuild(tmp_path)
 
-    services = wiring.build(wiring.Settings.from_env({"DATA_DIRECTORY": str(tmp_path)}))
+    services = wiring.build(Settings.from_env({"DATA_DIRECTORY": str(tmp_path)}))
     rebuilt = await value_rows(services)
     tags = await services.extended_query_tags.list(10, 0)
     await services.index.close()
