@@ -1,22 +1,27 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
+from sqlalchemy import text
 
+from shared.adapters.sql_tag_table import SqlTagTable
+from shared.dicom.extended_query_tag import NewTag
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
 from shared.dicomweb.query import parse_query
 from shared.dicomweb.store_report import Failed, FailureReason, Stored, StoreResult
 from shared.errors import GoneError, NotFoundError
-from shared.ports import ChangeAction, Partition
+from shared.ports import ChangeAction, Operation, OperationStatus, OperationType, Partition
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
 from shared.wiring import Services
 from tests.archive import blobs_in
 from tests.builders import dataset, image, part10
 from tests.shared.services.requests import frames, metadata, path_of, retrieve, store
+from tests.shared.services.test_update import begin, run
 
 
 def study_of(source: Dataset) -> Uid:
@@ -224,3 +229,54 @@ async def test_restoring_at_once_by_two_brings_each_instance_back_once(
     stored = await retrieve(services, partition, ResourcePath(study_of(first)))
     assert sorted(stored) == sorted(files)
     assert len(await services.index.changes(0, 100)) == 63
+
+
+async def test_an_updated_study_comes_back_as_it_was_updated(
+    services: Services, partition: Partition
+) -> None:
+    source = image(PatientName="Old^Name")
+    study = ResourcePath(study_of(source))
+    await store(services, partition, [part10(source)])
+    await run(services, await begin(services, study.study))
+    before = await retrieve(services, partition, study)
+    assert before != [part10(source)]
+    await services.delete.delete(partition, study)
+    with pytest.raises(NotFoundError):
+        await retrieve(services, partition, study)
+
+    report = await services.restore.restore(partition, study.study)
+
+    assert report.result(2) is StoreResult.STORED
+    assert await retrieve(services, partition, study) == before
+    await remove_due(services)
+    assert await retrieve(services, partition, study) == before
+
+
+async def test_what_comes_back_is_indexed_by_tags_that_were_added_meanwhile(
+    services: Services, partition: Partition
+) -> None:
+    source = dataset(BodyPartExamined="CHEST")
+    await store(services, partition, [part10(source)])
+    await services.delete.delete(partition, path_of(source))
+    await services.restore.restore(partition, study_of(source))
+    await services.delete.delete(partition, path_of(source))
+    index: Any = services.index
+    tag = NewTag(path="00180015", vr="CS", level=Level.SERIES)
+    now = datetime.now(UTC)
+    operation = Operation(
+        id="0" * 32,
+        type=OperationType.REINDEX,
+        status=OperationStatus.NOT_STARTED,
+        created=now,
+        last_updated=now,
+        percent_complete=0,
+        input={},
+        results=None,
+    )
+    await SqlTagTable(index).add([tag], operation, 10)
+
+    report = await services.restore.restore(partition, study_of(source))
+
+    assert report.result(2) is StoreResult.STORED
+    found = text("SELECT value FROM tag_value_string")
+    assert await index.database.read(lambda c: list(c.execute(found).scalars())) == ["chest"]
