@@ -31,6 +31,8 @@ UNSET = {
     "CORS_ALLOWED_ORIGINS": "no web page may read answers until one is named",
     "DATA_DIRECTORY": "nothing is embedded on Azure",
     "DATA_STORAGE": "a connection string would hold a key",
+    "EXPORT_ALLOWED_HOSTS": "exports go to the data's own account until another is named",
+    "EXPORT_FOLDER": "nothing is embedded on Azure",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "telemetry goes to Application Insights",
     "SQL_CONNECTION_STRING": "the identity is used instead",
     "TRUSTED_PROXIES": "the host's own front end is the only proxy until one is named",
