@@ -46,6 +46,8 @@ def data_set_bytes(dataset: Dataset, order: ByteOrder) -> bytes:
             element = stored(dataset, tag)
             if isinstance(element, DataElement) and element.VR == "SQ":
                 element = _sequence(element, order)
+            elif isinstance(element, RawDataElement) and element.value is None:
+                element = element._replace(value=b"")  # As an empty one is read in implicit VR.
             write_data_element(buffer, element)
     return buffer.getvalue()
 
