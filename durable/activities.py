@@ -2,11 +2,22 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any, get_origin
 
+from durabletask.task import RetryPolicy
+
 from shared import wiring
 from shared.runs import observed_run
+
+RETRY = RetryPolicy(
+    first_retry_interval=timedelta(seconds=1),
+    max_number_of_attempts=8,
+    backoff_coefficient=2,
+    max_retry_interval=timedelta(minutes=1),
+)
+"""How an activity that fails is tried again, for about two minutes."""
 
 
 def observed[**P, R](activity: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:

@@ -5,13 +5,12 @@ What is done is in the operation's row, so that it goes on from there when it is
 
 from collections.abc import Generator
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
 import azure.durable_functions as df
-from durabletask.task import OrchestrationContext, RetryPolicy, Task, TaskFailedError, when_all
+from durabletask.task import OrchestrationContext, Task, TaskFailedError, when_all
 
-from durable.activities import observed
+from durable.activities import RETRY, observed
 from shared import wiring
 from shared.ports import OperationType
 from shared.services.export_round import Copied, Plan, position
@@ -20,13 +19,6 @@ blueprint = df.Blueprint()
 
 _ROUNDS = 20
 """After so many the history of what was done begins anew, lest it grows with the export."""
-
-_RETRY = RetryPolicy(
-    first_retry_interval=timedelta(seconds=1),
-    max_number_of_attempts=8,
-    backoff_coefficient=2,
-    max_retry_interval=timedelta(minutes=1),
-)
 
 
 @blueprint.orchestration_trigger(
@@ -37,22 +29,22 @@ def export_workflow(context: OrchestrationContext, operation_id: str) -> Generat
     try:
         for _ in range(_ROUNDS):
             plan = yield context.call_activity(
-                "export_plan", input=operation_id, retry_policy=_RETRY
+                "export_plan", input=operation_id, retry_policy=RETRY
             )
             if plan is None:
                 return
             work = [{"operation": operation_id, "span": span} for span in plan["batches"]]
             copies: list[Task[Any]] = [
-                context.call_activity("export_copy", input=one, retry_policy=_RETRY) for one in work
+                context.call_activity("export_copy", input=one, retry_policy=RETRY) for one in work
             ]
             # Nothing would ever come of no tasks.
             copied = (yield when_all(copies)) if copies else []
             done = {"operation": operation_id, "plan": plan, "copied": copied}
-            is_more = yield context.call_activity("export_note", input=done, retry_policy=_RETRY)
+            is_more = yield context.call_activity("export_note", input=done, retry_policy=RETRY)
             if not is_more:
                 return
     except TaskFailedError:
-        yield context.call_activity("export_fail", input=operation_id, retry_policy=_RETRY)
+        yield context.call_activity("export_fail", input=operation_id, retry_policy=RETRY)
         return
     context.continue_as_new(operation_id)
 

@@ -4,13 +4,12 @@ What is done is in the index, so that it goes on from there when it is begun ane
 """
 
 from collections.abc import Generator
-from datetime import timedelta
 from typing import Any
 
 import azure.durable_functions as df
-from durabletask.task import OrchestrationContext, RetryPolicy, Task, when_all
+from durabletask.task import OrchestrationContext, Task, when_all
 
-from durable.activities import observed
+from durable.activities import RETRY, observed
 from shared import wiring
 from shared.ports import OperationType
 
@@ -18,13 +17,6 @@ blueprint = df.Blueprint()
 
 _ROUNDS = 20
 """After so many the history of what was done begins anew, lest it grows with the archive."""
-
-_RETRY = RetryPolicy(
-    first_retry_interval=timedelta(seconds=1),
-    max_number_of_attempts=8,
-    backoff_coefficient=2,
-    max_retry_interval=timedelta(minutes=1),
-)
 
 
 @blueprint.orchestration_trigger(
@@ -34,16 +26,16 @@ def reindex_workflow(context: OrchestrationContext, operation_id: str) -> Genera
     """Index by the tags of an operation what was there before them."""
     asked: dict[str, Any] = {"operation": operation_id, "doneFrom": None}
     for _ in range(_ROUNDS):
-        slices = yield context.call_activity("reindex_next", input=asked, retry_policy=_RETRY)
+        slices = yield context.call_activity("reindex_next", input=asked, retry_policy=RETRY)
         if not slices:
             if slices is not None:
                 yield context.call_activity(
-                    "reindex_finish", input=operation_id, retry_policy=_RETRY
+                    "reindex_finish", input=operation_id, retry_policy=RETRY
                 )
             return
         work = [{"operation": operation_id, "first": first, "last": last} for first, last in slices]
         yield when_all(
-            [context.call_activity("reindex_slice", input=one, retry_policy=_RETRY) for one in work]
+            [context.call_activity("reindex_slice", input=one, retry_policy=RETRY) for one in work]
         )
         asked["doneFrom"] = slices[-1][0]
     context.continue_as_new(operation_id)

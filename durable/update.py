@@ -4,13 +4,12 @@ What is done is in the operation's row, so that it goes on from there when it is
 """
 
 from collections.abc import Generator
-from datetime import timedelta
 from typing import Any
 
 import azure.durable_functions as df
-from durabletask.task import OrchestrationContext, RetryPolicy, Task
+from durabletask.task import OrchestrationContext, Task
 
-from durable.activities import observed
+from durable.activities import RETRY, observed
 from shared import wiring
 from shared.ports import OperationType
 
@@ -18,13 +17,6 @@ blueprint = df.Blueprint()
 
 _STUDIES = 10
 """After so many the history of what was done begins anew."""
-
-_RETRY = RetryPolicy(
-    first_retry_interval=timedelta(seconds=1),
-    max_number_of_attempts=8,
-    backoff_coefficient=2,
-    max_retry_interval=timedelta(minutes=1),
-)
 
 
 @blueprint.orchestration_trigger(
@@ -34,7 +26,7 @@ def update_workflow(context: OrchestrationContext, operation_id: str) -> Generat
     """Update the studies of an operation."""
     for _ in range(_STUDIES):
         is_more = yield context.call_activity(
-            "update_next_study", input=operation_id, retry_policy=_RETRY
+            "update_next_study", input=operation_id, retry_policy=RETRY
         )
         if not is_more:
             return
