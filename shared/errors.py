@@ -121,3 +121,25 @@ class BlobExistsError(DicomWebError):
 
 class BlobNotFoundError(DicomWebError):
     """No blob of this name exists."""
+
+
+class FhirAccessError(DicomWebError):
+    """The FHIR server does not let the app in, or is none that the app can use."""
+
+
+class FhirConflictError(DicomWebError):
+    """A resource of the FHIR server is not as it was when it was read."""
+
+
+class FhirRefusedError(DicomWebError):
+    """The FHIR server refuses what it was sent.
+
+    Attributes:
+        status: HTTP status of its answer.
+        issues: Codes and expressions of its OperationOutcome, never its words.
+    """
+
+    def __init__(self, message: str, status: int, issues: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.issues = issues

@@ -17,6 +17,7 @@ from shared.ports.extended_query_tags import (
     TagStatus,
     TagTable,
 )
+from shared.ports.fhir import FhirRelease, FhirServer, FhirWrite, FhirWritten
 from shared.ports.inbox import Inbox, InboxFile, UploadAddress, UploadAddresses
 from shared.ports.index import Index, SeriesRevisions, SeriesTable
 from shared.ports.instances import (
@@ -65,6 +66,10 @@ __all__ = [
     "ExportDestination",
     "ExportDestinations",
     "ExtendedQueryTag",
+    "FhirRelease",
+    "FhirServer",
+    "FhirWrite",
+    "FhirWritten",
     "Head",
     "Inbox",
     "InboxFile",

@@ -1,0 +1,54 @@
+"""What the archive holds of a study, as far as FHIR is told of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.dicom.json_model import Document
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceContent:
+    """An instance of a series.
+
+    Attributes:
+        document: At least SOP Class UID and Instance Number; the whole metadata of instances whose
+            own content is told: structured reports, presentation states and other documents.
+        is_whole: Whether `document` is the whole metadata.
+    """
+
+    uid: str
+    document: Document
+    is_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesContent:
+    """A series.
+
+    Attributes:
+        document: Metadata of one of its instances, with the attributes of the series as the index
+            has them.
+        instance_count: How many instances it has.
+        instances: All of them in any order, or none where there are too many to be listed.
+    """
+
+    uid: str
+    document: Document
+    instance_count: int
+    instances: Sequence[InstanceContent]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyContent:
+    """A study with at least one series, in any order.
+
+    Attributes:
+        partition_name: The data partition that holds it.
+        document: The attributes of the study as the index has them, over the metadata of one
+            instance.
+    """
+
+    uid: str
+    partition_name: str
+    document: Document
+    series: Sequence[SeriesContent]
