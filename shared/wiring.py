@@ -45,6 +45,7 @@ from shared.services.document_cleanup import DocumentCleanup
 from shared.services.export import Export
 from shared.services.export_content import ExportContent
 from shared.services.export_round import ExportRounds
+from shared.services.export_source import ExportSource
 from shared.services.extended_query_tags import ExtendedQueryTags
 from shared.services.head_writer import HeadWriter
 from shared.services.health import Dependency, Health
@@ -192,6 +193,9 @@ def build(settings: Settings) -> Services:
     images, work = Images(blobs), PixelWork()
     tags = SqlTagTable(index)
     operations = Operations(SqlOperationTable(index), settings.operation_history_seconds, secrets)
+    extended_query_tags = ExtendedQueryTags(
+        tags, blobs, operations, most=settings.max_extended_query_tags
+    )
     destinations = _destinations(settings)
     store = Store(
         blobs,
@@ -254,9 +258,7 @@ def build(settings: Settings) -> Services:
             max_orphans_per_run=settings.max_orphans_per_run,
         ),
         operations=operations,
-        extended_query_tags=ExtendedQueryTags(
-            tags, blobs, operations, most=settings.max_extended_query_tags
-        ),
+        extended_query_tags=extended_query_tags,
         reindex=Reindex(blobs, tags, SqlReindexTable(index), operations),
         bulk_update=BulkUpdate(
             operations,
@@ -271,7 +273,13 @@ def build(settings: Settings) -> Services:
                 orphan_age=settings.orphan_age_seconds,
             ),
         ),
-        export=Export(index, secrets, operations, destinations, is_offered=settings.export),
+        export=Export(
+            ExportSource(index, extended_query_tags),
+            secrets,
+            operations,
+            destinations,
+            is_offered=settings.export,
+        ),
         export_rounds=ExportRounds(index, secrets, operations, destinations, ExportContent(blobs)),
         cors=CorsRule(settings.cors_allowed_origins),
         health=Health(_dependencies(index, blobs, state, secrets, access)),

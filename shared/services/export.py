@@ -15,36 +15,25 @@ from shared.dicom.deidentification.profile import Profile
 from shared.dicom.resource import ResourcePath
 from shared.dicomweb.export_container import Authorization, BlobContainer
 from shared.dicomweb.export_request import (
-    MAX_IDENTIFIERS,
     ExportFolder,
     ExportRequest,
-    QuerySource,
     identifier,
     parse_identifier,
 )
-from shared.dicomweb.query import SearchQuery, parse_query
-from shared.errors import (
-    DestinationRefusedError,
-    InvalidRequestError,
-    NotFoundError,
-    StoreUnavailableError,
-)
+from shared.errors import DestinationRefusedError, NotFoundError, StoreUnavailableError
 from shared.ports import (
     ExportDestination,
     ExportDestinations,
-    Index,
     Operation,
     OperationType,
     Orchestrations,
     Partition,
     Secrets,
 )
+from shared.services.export_source import ExportSource
 from shared.services.operations import Operations
 
 _KEY_BYTES = 32
-_RESULTS_AT_ONCE = 5000
-_KEYS_AT_ONCE = 1000
-_SWITCHES = ("fuzzymatching", "multiplevaluematching", "emptyvaluematching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +97,7 @@ class Export:
         is_offered: Whether there are exports at all.
     """
 
-    index: Index
+    source: ExportSource
     secrets: Secrets
     operations: Operations
     destinations: ExportDestinations
@@ -136,7 +125,7 @@ class Export:
         try:
             job = ExportJob(
                 partition.name,
-                await self._paths(partition, request.source),
+                await self.source.paths(partition, request.source),
                 request.destination,
                 request.profile,
                 random.token_bytes(_KEY_BYTES) if request.profile else b"",
@@ -165,33 +154,6 @@ class Export:
                 await self.secrets.delete(operation_id)
             raise
 
-    async def _paths(
-        self, partition: Partition, source: Sequence[ResourcePath] | QuerySource
-    ) -> Sequence[ResourcePath]:
-        if not isinstance(source, QuerySource):
-            return source
-        found: dict[ResourcePath, None] = {}
-        offset = 0
-        while True:
-            page = await self._page(partition, _query(source, offset))
-            found.update(dict.fromkeys(page))
-            if len(found) > MAX_IDENTIFIERS:
-                raise InvalidRequestError(
-                    f"The search has more than {MAX_IDENTIFIERS} results: search at a level above,"
-                    " or for less at a time."
-                )
-            if len(page) < _RESULTS_AT_ONCE:
-                return tuple(found)
-            offset += len(page)
-
-    async def _page(self, partition: Partition, query: SearchQuery) -> Sequence[ResourcePath]:
-        matches = await self.index.search(partition, query)
-        paths = [match.path for match in matches.results]
-        for start in range(0, len(matches.keys), _KEYS_AT_ONCE):
-            keys = matches.keys[start : start + _KEYS_AT_ONCE]
-            paths += [match.path for match in await self.index.matches(query.level, keys)]
-        return paths
-
 
 async def _prove(destination: ExportDestination) -> None:
     """See that the destination can be written to; nobody knows but the client why it cannot."""
@@ -199,30 +161,6 @@ async def _prove(destination: ExportDestination) -> None:
         await destination.begin()
     except StoreUnavailableError as error:
         raise DestinationRefusedError("The destination cannot be written to.") from error
-
-
-def _query(source: QuerySource, offset: int) -> SearchQuery:
-    """The search; what a search would ignore is refused, lest more is exported than is meant."""
-    switches = [pair for pair in source.parameters if pair[0].lower() in _SWITCHES]
-    for pair in source.parameters:
-        if pair not in switches and not _parsed(source, [*switches, pair]).conditions:
-            raise InvalidRequestError("A parameter of the search matches nothing that is indexed.")
-    page = [("limit", str(_RESULTS_AT_ONCE)), ("offset", str(offset))]
-    return _parsed(source, [*source.parameters, *page])
-
-
-def _parsed(source: QuerySource, pairs: Sequence[tuple[str, str]]) -> SearchQuery:
-    query = parse_query(
-        pairs,
-        source.level,
-        version=2,
-        study=source.study,
-        series=source.series,
-        max_limit=_RESULTS_AT_ONCE,
-    )
-    if query.warnings:
-        raise InvalidRequestError("A parameter of the search cannot be matched.")
-    return query
 
 
 def _place(asked: Mapping[str, Any], kept: Mapping[str, str]) -> BlobContainer | ExportFolder:

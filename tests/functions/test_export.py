@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import orjson
 import pytest
 from pydicom import dcmread
 
@@ -12,7 +13,7 @@ from shared.wiring import Services
 from tests.archive import Client, open_archive
 from tests.builders import dataset, part10
 from tests.engine import running_engine
-from tests.functions.exports import UNKNOWN, asked, ended, files, lines, of, start, store_of
+from tests.functions.exports import JSON, UNKNOWN, asked, ended, files, lines, of, start, store_of
 
 
 @pytest.fixture
@@ -115,6 +116,28 @@ async def test_a_search_is_a_source_in_v2(client: Client) -> None:
     document = await ended(client, await start(client, asked(**query)))
     assert document["results"]["exported"] == 2
     assert (await start(client, asked(**query), "/v1")).status_code == 400
+
+
+async def test_a_source_is_searched_by_extended_query_tags_too(client: Client) -> None:
+    await store_of(client, [dataset(PatientWeight="70"), dataset(PatientWeight="80")])
+    settings = {"path": "instances", "parameters": {"PatientWeight": "70"}}
+    query = asked(source={"type": "query", "settings": settings})
+    assert (await start(client, query)).status_code == 400
+    tag = {"path": "PatientWeight", "vr": "DS", "level": "Study"}
+    added = await client.send(
+        "POST", "/v2/extendedquerytags", headers=JSON, content=orjson.dumps([tag])
+    )
+    assert (await ended(client, added))["status"] == "succeeded"
+    document = await ended(client, await start(client, query))
+    assert document["results"]["exported"] == 1
+    disabled = await client.send(
+        "PATCH",
+        "/v2/extendedquerytags/PatientWeight",
+        headers=JSON,
+        content=orjson.dumps({"queryStatus": "Disabled"}),
+    )
+    assert disabled.status_code == 200
+    assert (await start(client, query)).status_code == 400
 
 
 async def test_nothing_is_exported_by_way_of_another_partition(
