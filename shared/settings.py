@@ -154,7 +154,8 @@ class Settings:
         export_allowed_hosts: Blob services that exports may go to, besides the data's own.
         export_allow_sas: Whether exports may be authorized by shared access signatures.
         export_allow_public_access: Whether exports may go without any authorization.
-        export_folder: Below which folders exports may go to, where data are in files.
+        export_folder: Below which folders exports may go to, where data are in files; apart from
+            the data directory.
         deleted_blob_grace_seconds: How long blobs of deleted instances stay.
         series_document_grace_seconds: How long superseded series documents stay for slow readers.
         orphan_age_seconds: Age from which a blob that no row names is removed.
@@ -260,6 +261,10 @@ class Settings:
         found = []
         if is_embedded and self.data_directory is None:
             found.append("DATA_DIRECTORY is missing")
+        if self._exports_meet_data():
+            found.append(
+                "EXPORT_FOLDER is wrong: neither it nor DATA_DIRECTORY may lie in the other"
+            )
         if bool(self.data_storage_blob_uri) is not bool(self.data_storage_table_uri):
             found.append("DATA_STORAGE__blobServiceUri and DATA_STORAGE__tableServiceUri: set both")
         if bool(self.sql_server) is not bool(self.sql_database):
@@ -271,6 +276,13 @@ class Settings:
         if self.authentication is Authentication.ENTRA:
             found += self._mistakes_about_tokens()
         return found
+
+    def _exports_meet_data(self) -> bool:
+        """Whether what is exported would lie among the data, or these among what is exported."""
+        folder, data = self.export_folder, self.data_directory
+        if folder is None or data is None:
+            return False
+        return folder.is_relative_to(data) or data.is_relative_to(folder)
 
     def _mistakes_about_tokens(self) -> list[str]:
         found = []

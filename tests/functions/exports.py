@@ -1,7 +1,8 @@
 """What the tests of exports ask for, and what they find."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,27 @@ import httpx
 import orjson
 from pydicom import Dataset
 
-from tests.archive import HOST, Client
+from shared.wiring import Services
+from tests.archive import HOST, Client, open_archive
 from tests.builders import part10
 
 JSON = {"Content-Type": "application/json"}
 UNKNOWN = "1.2.3.4"
+
+
+@asynccontextmanager
+async def open_exporting(folder: Path) -> AsyncIterator[Services]:
+    """An archive in a folder, and beside it where exports may go to."""
+    data = folder / "data"
+    data.mkdir()
+    async with open_archive(data, EXPORT_FOLDER=str(folder / "out")) as services:
+        yield services
+
+
+def out(services: Services) -> Path:
+    """Where exports may go to."""
+    assert services.settings.export_folder is not None
+    return services.settings.export_folder
 
 
 def of(source: Dataset, depth: int = 3) -> str:

@@ -10,15 +10,27 @@ from pydicom import dcmread
 from functions.orchestrations import DurableOrchestrations
 from shared.services import export_round
 from shared.wiring import Services
-from tests.archive import Client, open_archive
+from tests.archive import Client
 from tests.builders import dataset, part10
 from tests.engine import running_engine
-from tests.functions.exports import JSON, UNKNOWN, asked, ended, files, lines, of, start, store_of
+from tests.functions.exports import (
+    JSON,
+    UNKNOWN,
+    asked,
+    ended,
+    files,
+    lines,
+    of,
+    open_exporting,
+    out,
+    start,
+    store_of,
+)
 
 
 @pytest.fixture
 async def services(tmp_path: Path) -> AsyncIterator[Services]:
-    async with open_archive(tmp_path, EXPORT_FOLDER=str(tmp_path / "out")) as opened:
+    async with open_exporting(tmp_path) as opened:
         yield opened
 
 
@@ -52,7 +64,7 @@ async def test_what_is_named_is_exported_and_what_is_unknown_is_logged(
     assert (results["exported"], results["skipped"]) == (9, 3)
     operation = document["operationId"]
     assert results["errorHref"] == f"a/b/{operation}/errors.log"
-    folder = services.settings.folder / "out" / "a" / "b" / operation
+    folder = out(services) / "a" / "b" / operation
     found = files(folder)
     log = lines(found.pop("errors.log"))
     assert {line["identifier"] for line in log} == unknown
@@ -83,7 +95,7 @@ async def test_an_export_of_several_rounds_counts_exactly(
     document = await ended(client, await start(client, asked(*named)))
     assert (document["results"]["exported"], document["results"]["skipped"]) == (40, 1)
     assert document["percentComplete"] == 100
-    assert len(files(services.settings.folder / "out")) == 41
+    assert len(files(out(services))) == 41
 
 
 async def test_a_round_that_is_noted_twice_is_counted_once(
@@ -151,7 +163,7 @@ async def test_nothing_is_exported_by_way_of_another_partition(
         results = (await ended(client, await start(client, asked(*named), root)))["results"]
         assert results["exported"] == 0
         assert results["skipped"]
-    assert not list((services.settings.folder / "out").rglob("*.dcm"))
+    assert not list(out(services).rglob("*.dcm"))
     search = {"source": {"type": "query", "settings": {"parameters": {}}}}
     document = await ended(client, await start(client, asked(**search), "/v2/partitions/theirs"))
     assert document["results"]["exported"] == 1
@@ -167,10 +179,10 @@ async def test_instances_are_de_identified_if_that_is_asked_for(
     named = [of(sources[0], 1), of(burned)]
     document = await ended(client, await start(client, asked(*named, deidentification={})))
     assert (document["results"]["exported"], document["results"]["skipped"]) == (2, 1)
-    found = files(services.settings.folder / "out")
+    found = files(out(services))
     [log] = [found.pop(name) for name in list(found) if name.endswith("errors.log")]
     assert [line["identifier"] for line in lines(log)] == [of(burned)]
-    read = [dcmread(services.settings.folder / "out" / name) for name in found]
+    read = [dcmread(out(services) / name) for name in found]
     assert len({one.StudyInstanceUID for one in read}) == 1
     for name, one in zip(found, read, strict=True):
         assert name.endswith(f"results/{of(one)}.dcm")

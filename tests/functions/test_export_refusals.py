@@ -8,12 +8,12 @@ import pytest
 
 from shared.wiring import Services
 from tests.archive import Client, open_archive
-from tests.functions.exports import JSON, asked, start
+from tests.functions.exports import JSON, asked, open_exporting, start
 
 
 @pytest.fixture
 async def services(tmp_path: Path) -> AsyncIterator[Services]:
-    async with open_archive(tmp_path, EXPORT_FOLDER=str(tmp_path / "out")) as opened:
+    async with open_exporting(tmp_path) as opened:
         yield opened
 
 

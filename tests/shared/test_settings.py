@@ -168,6 +168,16 @@ def test_half_an_address_is_a_mistake(name: str) -> None:
         Settings.from_env({**IDENTITY, name: ""})
 
 
+@pytest.mark.parametrize("folder", ["data", "data/out", "data/../data/out", ".", "link/out"])
+def test_exports_do_not_go_among_the_data_nor_lie_around_them(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    env = {"DATA_DIRECTORY": str(tmp_path / "data")}
+    with pytest.raises(SettingsError, match="EXPORT_FOLDER is wrong"):
+        Settings.from_env({**env, "EXPORT_FOLDER": str(tmp_path / folder)})
+    Settings.from_env({**env, "EXPORT_FOLDER": str(tmp_path / "data2")})
+
+
 def test_no_secret_is_printed_with_the_settings(tmp_path: Path) -> None:
     env = {"DATA_DIRECTORY": str(tmp_path), "DATA_STORAGE": "AccountKey=hidden"}
     env |= {"SQL_CONNECTION_STRING": "Pwd=hidden"}
