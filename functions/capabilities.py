@@ -48,7 +48,7 @@ async def retrieve_capabilities(request: ServiceRequest, services: Services) -> 
 
     A browser that asks whether a page may send a request is answered first.
     """
-    routes = _routes(request.path.get("path", ""), request.version)
+    routes = _routes(request)
     methods = sorted({"OPTIONS"}.union(*(route.methods for route in routes)))
     headers = {"Allow": ", ".join(methods)}
     if "access-control-request-method" in request.headers:
@@ -60,17 +60,18 @@ async def retrieve_capabilities(request: ServiceRequest, services: Services) -> 
     return Response(media_type=JSON, body=body, headers=headers)
 
 
-def _routes(path: str, version: int) -> list[Route]:
+def _routes(request: ServiceRequest) -> list[Route]:
     """The routes of one resource, or of the whole service for an empty path."""
+    path, name = request.path.get("path", "").strip("/"), _version_name(request)
     served = [
         route
         for route in ROUTES
         if route.template.startswith("{version}/")
-        and (route.transaction is None or route.transaction.since_version <= version)
+        and (route.transaction is None or route.transaction.is_served(name, request.version))
     ]
-    if not path.strip("/"):
+    if not path:
         return served
-    found = [route for route in served if _pattern(route.template).fullmatch(path.strip("/"))]
+    found = [route for route in served if _pattern(route.template).fullmatch(path)]
     if not found:
         raise NotFoundError("There is no such resource.")
     return found
@@ -84,7 +85,11 @@ def _pattern(template: str) -> re.Pattern[str]:
 def _description(
     request: ServiceRequest, services: Services, routes: Iterable[Route]
 ) -> dict[str, Any]:
-    version_name = request.base_url.rpartition("/")[2]
     configuration = f"{services.settings.entra_issuer}/.well-known/openid-configuration"
     guard = Guard(configuration, DATA_ACTIONS) if services.access.is_checked else None
-    return openapi(routes, version_name, request.version, guard)
+    return openapi(routes, _version_name(request), request.version, guard)
+
+
+def _version_name(request: ServiceRequest) -> str:
+    """The version as the path has it, which is more than its semantics tell."""
+    return request.base_url.rpartition("/")[2]

@@ -61,7 +61,7 @@ def openapi(
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         transaction = route.transaction
-        if transaction is None or transaction.since_version > version:
+        if transaction is None or not transaction.is_served(version_name, version):
             continue
         path = route.template.replace("{version}", version_name).replace("{*", "{")
         item = paths.setdefault(f"/{path}", {"parameters": _path_parameters(path)})

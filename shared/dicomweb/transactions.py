@@ -58,6 +58,10 @@ class Transaction:
     since_version: int = 1
     not_in: tuple[str, ...] = ()
 
+    def is_served(self, version_name: str, version: int) -> bool:
+        """Whether an API version of this name and these semantics has it."""
+        return version >= self.since_version and version_name.lower() not in self.not_in
+
 
 EVERY_ERROR = (
     HTTPStatus.BAD_REQUEST,
