@@ -34,6 +34,16 @@ class DurableOrchestrations(Orchestrations):
                 operation.type.workflow, input=operation.id, instance_id=operation.id
             )
 
+    async def start_alone(self, workflow: str) -> bool:
+        """See Orchestrations."""
+        if await self.state(workflow) is OrchestrationState.UNFINISHED:
+            return False
+        # An engine takes the id of one that has ended only once it has been forgotten.
+        await self.forget(workflow)
+        with _translated(known=StatusCode.ALREADY_EXISTS):
+            await self._client.schedule_new_orchestration(workflow, instance_id=workflow)
+        return True
+
     async def state(self, operation_id: str) -> OrchestrationState:
         """See Orchestrations."""
         with _translated():

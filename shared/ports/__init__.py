@@ -46,6 +46,7 @@ from shared.ports.operations import (
 )
 from shared.ports.secrets import Secrets
 from shared.ports.state import StateRow, StateTable, StateValue
+from shared.ports.studies import KnownStudy, StudyTable
 from shared.ports.study_updates import StudyUpdates, UpdatedInstance, UpdateOutcome, UpdateProgress
 from shared.ports.tokens import Tokens
 
@@ -78,6 +79,7 @@ __all__ = [
     "InstanceState",
     "InstanceTags",
     "InstanceToIndex",
+    "KnownStudy",
     "Match",
     "Matches",
     "NewInstance",
@@ -98,6 +100,7 @@ __all__ = [
     "StateTable",
     "StateValue",
     "StoredInstance",
+    "StudyTable",
     "StudyUpdates",
     "TagError",
     "TagStatus",

@@ -13,11 +13,12 @@ class OperationType(Enum):
     REINDEX = "reindex"
     UPDATE = "update"
     EXPORT = "export"
+    FHIR_EXPORT = "fhirExport"
 
     @property
     def workflow(self) -> str:
         """Name of the orchestrator that does it."""
-        return f"{self.value}_workflow"
+        return f"{self.name.lower()}_workflow"
 
 
 class OperationStatus(Enum):
@@ -112,6 +113,9 @@ class Orchestrations(Protocol):
 
     async def start(self, operation: Operation) -> None:
         """Start the orchestration of an operation; one that is known already goes on."""
+
+    async def start_alone(self, workflow: str) -> bool:
+        """Start an orchestration that belongs to no operation, unless it is under way."""
 
     async def state(self, operation_id: str) -> OrchestrationState:
         """What is known of an orchestration."""

@@ -13,6 +13,7 @@ from shared.adapters.sql_operation_table import SqlOperationTable
 from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_series_table import SqlSeriesTable
 from shared.adapters.sql_state_table import SqlStateTable
+from shared.adapters.sql_study_table import SqlStudyTable
 from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicom.extended_query_tag import NewTag, TagSet, TagValue, TagValues
 from shared.dicom.resource import Level, ResourcePath
@@ -116,6 +117,7 @@ async def use(index: SqlIndex) -> None:
     for level in Level:
         await index.matches(level, [1, 2])
     await _read(index, partition)
+    await _walk(SqlStudyTable(index), partition)
     await _follow(index)
     await _remove(index, partition)
     await _bring_back(SqlDeletions(index), index, partition)
@@ -162,6 +164,13 @@ async def _read(index: SqlIndex, partition: Partition) -> None:
         await index.series_member_uids(state, 10**6)
     assert await index.record_series_document(state, 10**6, 2, LATER)
     assert await index.record_series_document(state, 10**6 + 1, 2, LATER)
+
+
+async def _walk(table: SqlStudyTable, partition: Partition) -> None:
+    for name in (None, partition.name):
+        count, highest = await table.span(name)
+        assert count
+        assert await table.studies(name, 0, highest, 10)
 
 
 async def _follow(index: SqlIndex) -> None:
