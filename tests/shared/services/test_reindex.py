@@ -34,6 +34,10 @@ class Nobody(Orchestrations):
     async def start(self, operation: Operation) -> None:
         """See Orchestrations."""
 
+    async def start_alone(self, workflow: str) -> bool:
+        """See Orchestrations."""
+        return bool(workflow)
+
     async def state(self, operation_id: str) -> OrchestrationState:
         """See Orchestrations."""
         return OrchestrationState.UNKNOWN if operation_id else OrchestrationState.FAILED
