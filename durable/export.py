@@ -5,6 +5,7 @@ What is done is in the operation's row, so that it goes on from there when it is
 
 from collections.abc import Generator
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import azure.durable_functions as df
@@ -13,7 +14,9 @@ from durabletask.task import OrchestrationContext, Task, TaskFailedError, when_a
 from durable.activities import RETRY, observed
 from shared import wiring
 from shared.ports import OperationType
-from shared.services.export_round import Copied, Plan, position
+from shared.services.export_batch import Copied
+from shared.services.export_round import Plan
+from shared.services.export_walk import position
 
 blueprint = df.Blueprint()
 
@@ -40,9 +43,11 @@ def export_workflow(context: OrchestrationContext, operation_id: str) -> Generat
             # Nothing would ever come of no tasks.
             copied = (yield when_all(copies)) if copies else []
             done = {"operation": operation_id, "plan": plan, "copied": copied}
-            is_more = yield context.call_activity("export_note", input=done, retry_policy=RETRY)
-            if not is_more:
+            pause = yield context.call_activity("export_note", input=done, retry_policy=RETRY)
+            if pause is None:
                 return
+            if pause:
+                yield context.create_timer(timedelta(seconds=pause))
     except TaskFailedError:
         yield context.call_activity("export_fail", input=operation_id, retry_policy=RETRY)
         return
@@ -67,9 +72,9 @@ async def export_copy(work: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.activity_trigger(input_name="done", activity="export_note")
 @observed
-async def export_note(done: dict[str, Any]) -> bool:
-    """Note what a round has done; False when it was the last."""
-    copied = [Copied(**one) for one in done["copied"]]
+async def export_note(done: dict[str, Any]) -> int | None:
+    """Note what a round has done, and say when the next one begins, if there is one."""
+    copied = [Copied.of(one) for one in done["copied"]]
     rounds = wiring.services().export_rounds
     return await rounds.note(done["operation"], Plan.of(done["plan"]), copied)
 

@@ -20,6 +20,8 @@ blueprint = df.Blueprint()
 _MAX_LIMIT = 200
 _USUAL_LIMIT = 100
 _SUCCEEDED_IN_V1 = "completed"
+_NOT_TOLD = {"position", "idle"}
+"""How far an operation has come is for itself to know."""
 
 
 @resource(blueprint, "operation", "operations/{operation}", HTTPMethod.GET, DataAction.READ)
@@ -103,7 +105,6 @@ def _document(operation: Operation, request: ServiceRequest) -> dict[str, Any]:
         tags_url = f"{request.service_url}/extendedquerytags"
         members["resources"] = [f"{tags_url}/{path}" for path in paths]
     if operation.results is not None:
-        # How far it has come is for itself to know.
-        told = {name: told for name, told in operation.results.items() if name != "position"}
-        members["results"] = told
+        results = operation.results.items()
+        members["results"] = {name: told for name, told in results if name not in _NOT_TOLD}
     return members

@@ -10,6 +10,7 @@ from uuid import uuid4
 from shared.errors import DestinationRefusedError, StoreUnavailableError
 
 _LOG = "errors.log"
+_REFUSALS = (PermissionError, NotADirectoryError, FileNotFoundError, FileExistsError)
 
 
 class FolderDestination:
@@ -27,7 +28,12 @@ class FolderDestination:
 
     async def begin(self) -> None:
         """See ExportDestination."""
-        await self.log(b"")
+        with _translated():
+            await asyncio.to_thread(self._begin)
+
+    def _begin(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._append(b"")
 
     async def write(self, name: str, chunks: AsyncIterator[Buffer]) -> None:
         """See ExportDestination."""
@@ -35,7 +41,7 @@ class FolderDestination:
         # Of a name that nobody asks for, until it is whole.
         part = file.with_name(f".{uuid4().hex}.part")
         with _translated():
-            await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(self._make_folders, Path(name).parent)
             try:
                 with await asyncio.to_thread(part.open, "xb") as opened:
                     async for chunk in chunks:
@@ -43,6 +49,11 @@ class FolderDestination:
                 await asyncio.to_thread(self._publish, part, file)
             finally:
                 await asyncio.to_thread(part.unlink, missing_ok=True)
+
+    def _make_folders(self, path: Path) -> None:
+        """Make folders below that of the export; what was there is gone if this one is."""
+        for part in reversed([path, *path.parents][:-1]):
+            (self._folder / part).mkdir(exist_ok=True)
 
     def _publish(self, part: Path, file: Path) -> None:
         if self._is_synced:
@@ -57,7 +68,6 @@ class FolderDestination:
             await asyncio.to_thread(self._append, lines)
 
     def _append(self, lines: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / _LOG).open("ab") as file:
             file.write(lines)
         if self._is_synced:
@@ -79,7 +89,7 @@ def _sync(path: Path) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (PermissionError, NotADirectoryError, FileNotFoundError) as error:
+    except _REFUSALS as error:
         raise DestinationRefusedError("The folder cannot be written to.") from error
     except OSError as error:
         raise StoreUnavailableError("The folder cannot be written to now.") from error

@@ -1,8 +1,8 @@
 """The bytes of an instance as an export gives them: those of Retrieve, or de-identified."""
 
 import asyncio
-from collections.abc import AsyncIterator, Buffer, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Buffer, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from tempfile import SpooledTemporaryFile
@@ -13,6 +13,7 @@ from shared.dicom.deidentification.file import DeidentifiedFile, deidentify_file
 from shared.dicom.deidentification.profile import Profile
 from shared.dicom.deidentification.pseudonyms import Pseudonyms
 from shared.dicom.resource import ResourcePath
+from shared.errors import StoreUnavailableError
 from shared.ports import BlobStore, InstanceFile, StoredInstance
 from shared.services.version_file import version_file
 
@@ -40,8 +41,8 @@ class ExportContent:
     def of(self, profile: Profile | None, key: bytes) -> OpenContent:
         """What opens the instances of one export.
 
-        Opening raises BlobNotFoundError for an instance that is gone, and InvalidInstanceError for
-        one that cannot or must not be de-identified.
+        Opening raises BlobNotFoundError for an instance that is gone, InvalidInstanceError for one
+        that cannot or must not be de-identified, and StoreUnavailableError.
         """
         if profile is None:
             return self._as_stored
@@ -61,20 +62,30 @@ class ExportContent:
     ) -> AsyncIterator[Content]:
         with SpooledTemporaryFile(_HELD_BYTES) as spooled:
             file = cast("IO[bytes]", spooled)
-            await self._spool(instance.file, file)
-            found = await asyncio.to_thread(
-                deidentify_file,
-                file,
-                instance.file.transfer_syntax_uid,
-                deidentifier,
-                keeps_burned_in=keeps_burned_in,
-            )
+            with _room():
+                await self._spool(instance.file, file)
+                found = await asyncio.to_thread(
+                    deidentify_file,
+                    file,
+                    instance.file.transfer_syntax_uid,
+                    deidentifier,
+                    keeps_burned_in=keeps_burned_in,
+                )
             with found.content:
                 yield Content(found.path, _chunks(found))
 
     async def _spool(self, instance: InstanceFile, file: IO[bytes]) -> None:
         async for chunk in await version_file(self._blobs, instance):
             await asyncio.to_thread(file.write, chunk)
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Tell of temporary files that cannot be written as of a store: there may be room later."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailableError("There is no room for the instance now.") from error
 
 
 async def _chunks(found: DeidentifiedFile) -> AsyncIterator[Buffer]:

@@ -1,47 +1,31 @@
 """What the workflow of an export does: rounds of batches, until nothing is left.
 
-A round begins where the operation's row says, and is noted there with its counts at once when all
-of it is done. So one that is lost is done again from its start, over what it has written, and
-nothing is counted twice. A position is the place of an identifier, the watermark up to which its
-instances are done, and how many they were.
+A round begins where the operation's row says, and is noted there with its counts at once, up to
+where all of it is done. So one that is lost is done again from its start, over what it has written,
+and nothing is counted twice. Where a store or the destination does not answer, the next round goes
+on from there after a while, and the export ends as failed when that has not helped for long.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Self
 
-import orjson
-
-from shared.dicom.resource import Level, ResourcePath
-from shared.dicomweb.export_request import identifier, parse_identifier
-from shared.errors import BlobNotFoundError, DestinationRefusedError, InvalidInstanceError
-from shared.ports import (
-    ExportDestination,
-    ExportDestinations,
-    Index,
-    Operation,
-    Partition,
-    Secrets,
-    StoredInstance,
-)
+from shared.dicom.resource import ResourcePath
+from shared.dicomweb.export_request import parse_identifier
+from shared.errors import InvalidRequestError, StoreUnavailableError
+from shared.ports import ExportDestinations, Index, Operation, Partition, Secrets
 from shared.services.export import ExportJob
+from shared.services.export_batch import Batch, Copied
 from shared.services.export_content import ExportContent
+from shared.services.export_walk import START, Position, Walk, position
 from shared.services.operations import Operations
-from shared.services.read_ahead import read_ahead
 
 BATCH = 100
 """Instances and unknown identifiers of a batch."""
 PARALLEL = 4
 """Batches of a round."""
-_AT_ONCE = 5
-"""Instances of a batch that are copied at once."""
-
-type Position = tuple[int, int, int]
-
-_START: Position = (0, 0, 0)
-_UNKNOWN = "There is no such study, series or instance."
-_GONE = "The instance is gone."
+PAUSE_SECONDS = (1, 2, 4, 8, 16, 32, 60)
+"""Before rounds that follow others in which nothing could be done; as many are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +45,6 @@ class Plan:
         """Read what `to_json` gives."""
         batches = [(position(start), position(end)) for start, end in kept["batches"]]
         return cls(position(kept["start"]), position(kept["end"]), batches)
-
-
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """What came of a batch; `refusal` says why the destination takes no more."""
-
-    exported: int = 0
-    skipped: int = 0
-    refusal: str | None = None
 
 
 class ExportRounds:
@@ -97,7 +72,7 @@ class ExportRounds:
         partition, paths = await self._source(operation)
         start = end = _reached(operation)
         batches: list[tuple[Position, Position]] = []
-        ends = _Walk(self._index, partition, paths).ends(start)
+        ends = Walk(self._index, partition, paths).ends(start, BATCH)
         async for reached in ends:
             batches.append((end, reached))
             end = reached
@@ -107,80 +82,52 @@ class ExportRounds:
         return Plan(start, end, batches)
 
     async def copy(self, operation_id: str, start: Position, end: Position) -> Copied:
-        """Copy a batch, whatever of it may be there already.
-
-        Raises:
-            StoreUnavailableError: A store or the destination does not answer now.
-        """
+        """Copy a batch, whatever of it may be there already."""
         operation = await self._operations.table.find(operation_id)
         if operation is None or operation.status.is_final:
-            return Copied()
+            return Copied(reached=start)
         try:
             job = ExportJob.of(operation.input, await self._secrets.get(operation_id))
             destination = self._destinations.open(operation_id, job.place)
-        except DestinationRefusedError as error:
-            return Copied(refusal=error.message)
+        except (InvalidRequestError, StoreUnavailableError) as error:
+            return Copied(reached=start).stopping(error)
         try:
-            return await self._copy(job, destination, (start, end))
-        except DestinationRefusedError as error:
-            return Copied(refusal=error.message)
+            return await Batch(self._content.of(job.profile, job.key), destination).copy(
+                Walk(self._index, await self._partition(job.partition_name), job.paths), start, end
+            )
         finally:
             await destination.close()
 
-    async def _copy(
-        self, job: ExportJob, destination: ExportDestination, span: tuple[Position, Position]
-    ) -> Copied:
-        partition = await self._partition(job.partition_name)
-        walk = _Walk(self._index, partition, job.paths)
-        open_content = self._content.of(job.profile, job.key)
+    async def note(self, operation_id: str, plan: Plan, copied: Sequence[Copied]) -> int | None:
+        """Note what a round has done, and say after how many seconds there is another one.
 
-        async def load(found: ResourcePath | StoredInstance) -> tuple[ResourcePath, str | None]:
-            """Copy an instance, and say why if it is skipped."""
-            if not isinstance(found, StoredInstance):
-                return found, _UNKNOWN
-            try:
-                async with open_content(found) as content:
-                    await destination.write(_name(content.path), content.chunks)
-            except BlobNotFoundError:
-                return found.path, _GONE
-            except InvalidInstanceError as error:
-                return found.path, error.message
-            return found.path, None
-
-        skipped: list[tuple[ResourcePath, str]] = []
-        exported = 0
-        async for path, reason in read_ahead(walk.between(*span), load, depth=_AT_ONCE):
-            if reason is None:
-                exported += 1
-            else:
-                skipped.append((path, reason))
-        if skipped:
-            await destination.log(b"".join(_line(path, reason) for path, reason in skipped))
-        return Copied(exported, len(skipped))
-
-    async def note(self, operation_id: str, plan: Plan, copied: Sequence[Copied]) -> bool:
-        """Note what a round has done, and say whether another one is needed.
-
-        Once all is done, or the destination takes no more, the export ends.
+        None when there is none: all is done, or the destination takes no more.
         """
         operation = await self._operations.table.find(operation_id)
         if operation is None or operation.status.is_final:
-            return False
+            return None
+        done = Copied(reached=plan.start)
+        for one in copied:
+            done = done.then(one)
         results = dict(_results(operation))
         if _reached(operation) == plan.start:
-            results["exported"] += sum(one.exported for one in copied)
-            results["skipped"] += sum(one.skipped for one in copied)
-            results["position"] = list(plan.end)
-        refusal = next((one.refusal for one in copied if one.refusal is not None), None)
-        if refusal is not None:
-            # Of a round that was cut short nobody can say what is there.
-            await self._end(operation, _results(operation), refusal)
-            return False
+            results = _counted(results, done.exported, done.skipped)
+            results["position"] = list(done.reached)
         if not plan.batches:
             await self._end(operation, results)
-            return False
-        percent = await self._percent(operation, plan.end)
-        return await self._operations.report(operation_id, percent, results)
+            return None
+        idle = results.pop("idle", 0) + 1
+        if not done.stopped or done.reached != plan.start:
+            idle = 0
+        if done.stopped and (done.is_refused or idle > len(PAUSE_SECONDS)):
+            results = _counted(results, done.exported_ahead, done.skipped_ahead)
+            await self._end(operation, results, done.stopped)
+            return None
+        percent = await self._percent(operation, done.reached)
+        goes_on = await self._operations.report(operation_id, percent, {**results, "idle": idle})
+        if not goes_on:
+            return None
+        return PAUSE_SECONDS[max(idle - 1, 0)] if done.stopped else 0
 
     async def fail(self, operation_id: str) -> None:
         """End an export that cannot go on, though it was tried again and again."""
@@ -190,13 +137,13 @@ class ExportRounds:
             await self._end(operation, _results(operation), reason)
 
     async def _end(
-        self, operation: Operation, results: Mapping[str, Any], refusal: str | None = None
+        self, operation: Operation, results: Mapping[str, Any], reason: str | None = None
     ) -> None:
         # First the secret: an export that is not final would be started again, and end here.
         await self._secrets.delete(operation.id)
-        if refusal is not None:
-            results = {**results, "error": refusal}
-        await self._operations.finish(operation.id, results, has_failed=refusal is not None)
+        if reason is not None:
+            results = {**results, "error": reason}
+        await self._operations.finish(operation.id, results, has_failed=reason is not None)
 
     async def _percent(self, operation: Operation, reached: Position) -> int:
         partition, paths = await self._source(operation)
@@ -218,87 +165,19 @@ class ExportRounds:
         return partition
 
 
-class _Walk:
-    """The instances of identifiers one after the other, each once where they overlap."""
-
-    def __init__(self, index: Index, partition: Partition, paths: Sequence[ResourcePath]) -> None:
-        self._index = index
-        self._partition = partition
-        self._paths = paths
-        self._named = frozenset(paths)
-
-    async def ends(self, start: Position) -> AsyncGenerator[Position]:
-        """Where batches from a position on end."""
-        count, end = 0, None
-        async for _, end in self._steps(start):
-            count += 1
-            if count % BATCH == 0:
-                yield end
-        if end is not None and count % BATCH:
-            yield end
-
-    async def between(
-        self, start: Position, end: Position
-    ) -> AsyncIterator[ResourcePath | StoredInstance]:
-        """What a batch has: instances, and the paths at which there are none."""
-        async for found, reached in self._steps(start):
-            # An instance that has changed since has moved on, to a batch that is yet to come.
-            if reached[:2] > end[:2]:
-                return
-            yield found
-
-    async def _steps(
-        self, start: Position
-    ) -> AsyncIterator[tuple[ResourcePath | StoredInstance, Position]]:
-        first, watermark, done = start
-        for number in range(first, len(self._paths)):
-            path = self._paths[number]
-            if self._is_covered(path):
-                if await self._index.version(self._partition, path) is None:
-                    yield path, (number + 1, 0, 0)
-            else:
-                after, has_begun = watermark, bool(watermark)
-                async for instance in self._index.instances(self._partition, path, after):
-                    has_begun = True
-                    done += 1
-                    yield instance, (number, instance.watermark, done)
-                if not has_begun:
-                    yield path, (number + 1, 0, 0)
-            watermark = done = 0
-
-    def _is_covered(self, path: ResourcePath) -> bool:
-        """Whether what is at a path is exported with its study or series, which is named too."""
-        if path.level is Level.STUDY:
-            return False
-        if ResourcePath(path.study) in self._named:
-            return True
-        return path.level is Level.INSTANCE and (
-            ResourcePath(path.study, path.series) in self._named
-        )
-
-
-def position(kept: Sequence[int]) -> Position:
-    """A position, read from JSON."""
-    number, watermark, done = kept
-    return number, watermark, done
+def _counted(results: Mapping[str, Any], exported: int, skipped: int) -> dict[str, Any]:
+    return {
+        **results,
+        "exported": results["exported"] + exported,
+        "skipped": results["skipped"] + skipped,
+    }
 
 
 def _reached(operation: Operation) -> Position:
-    return position((operation.results or {}).get("position", _START))
+    return position((operation.results or {}).get("position", START))
 
 
 def _results(operation: Operation) -> Mapping[str, Any]:
     if operation.results is not None:
         return operation.results
     return {"errorHref": operation.input["errorHref"], "exported": 0, "skipped": 0}
-
-
-def _name(path: ResourcePath) -> str:
-    return f"results/{path.study}/{path.series}/{path.instance}.dcm"
-
-
-def _line(path: ResourcePath, reason: str) -> bytes:
-    return orjson.dumps(
-        {"timestamp": datetime.now(UTC), "identifier": identifier(path), "error": reason},
-        option=orjson.OPT_APPEND_NEWLINE,
-    )

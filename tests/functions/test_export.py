@@ -109,12 +109,12 @@ async def test_a_round_that_is_noted_twice_is_counted_once(
     plan = await rounds.plan(operation)
     assert plan is not None
     copied = [await rounds.copy(operation, *span) for span in plan.batches]
-    assert await rounds.note(operation, plan, copied)
-    assert await rounds.note(operation, plan, copied)
+    assert await rounds.note(operation, plan, copied) == 0
+    assert await rounds.note(operation, plan, copied) == 0
     last = await rounds.plan(operation)
     assert last is not None
     assert not last.batches
-    assert not await rounds.note(operation, last, [])
+    assert await rounds.note(operation, last, []) is None
     done = await services.operations.get(operation)
     assert done.results is not None
     assert done.results["exported"] == 1

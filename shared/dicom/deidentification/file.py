@@ -4,6 +4,7 @@ Standard: PS3.10 7.1, PS3.5 7.1 and A.4 (2025b).
 """
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from struct import Struct
 from tempfile import TemporaryFile
@@ -31,6 +32,7 @@ from shared.dicom.value_representation import LONG_VRS
 from shared.errors import InvalidInstanceError
 
 _MAX_HELD_BYTES = 256 << 20
+_MAX_INFLATED_BYTES = 1 << 32
 _CHUNK_BYTES = 1 << 20
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _PIXEL_TAGS = frozenset(int(tag, 16) for tag in PIXEL_DATA)
@@ -66,18 +68,19 @@ def deidentify_file(
     Raises:
         BurnedInAnnotationError: Somebody may be named in the pixels.
         InvalidInstanceError: It cannot be read or written so that all of it is judged.
+        OSError: There is no room for what is inflated.
     """
     content, is_inflated = file, transfer_syntax(syntax_uid).is_deflated
+    if is_inflated:
+        content, syntax_uid = _inflated(file), EXPLICIT_VR_LITTLE_ENDIAN
     try:
-        if is_inflated:
-            content, syntax_uid = _inflated(file), EXPLICIT_VR_LITTLE_ENDIAN
         with quiet():
             dataset = _read_data_set(content) if is_inflated else _read_file(content)
             return _deidentified(
                 dataset, (content, syntax_uid), deidentifier, keeps_burned_in=keeps_burned_in
             )
     except (*PYDICOM_ERRORS, InvalidInstanceError) as error:
-        if is_inflated and content is not file:
+        if is_inflated:
             content.close()
         if isinstance(error, InvalidInstanceError):
             raise
@@ -128,11 +131,16 @@ def _inflated(file: IO[bytes]) -> IO[bytes]:
     """A file that is only the data set."""
     file.seek(0)
     file.seek(data_set_offset(file.read(MAX_META_LENGTH + 1)))
-    inflated: IO[bytes] = TemporaryFile()  # noqa: SIM115 - it goes with whoever holds it
     inflater = Inflater()
-    while chunk := file.read(_CHUNK_BYTES):
-        for piece in inflater.pieces(chunk):
-            inflated.write(piece)
+    with ExitStack() as closing:
+        inflated: IO[bytes] = closing.enter_context(TemporaryFile())
+        while chunk := file.read(_CHUNK_BYTES):
+            for piece in inflater.pieces(chunk):
+                inflated.write(piece)
+                if inflated.tell() > _MAX_INFLATED_BYTES:
+                    raise InvalidInstanceError("The instance is too large to be de-identified.")
+        inflated.flush()
+        closing.pop_all()  # It goes with whoever holds it.
     return inflated
 
 
