@@ -5,6 +5,7 @@ Source: Microsoft's DICOM service, "Export DICOM files".
 
 import secrets as random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -74,12 +75,12 @@ class ExportJob:
         """The job of an operation's input and its secret.
 
         Raises:
-            DestinationRefusedError: The secret is gone.
+            StoreUnavailableError: The secret is not there, yet or any more.
         """
         kept: Mapping[str, str] = orjson.loads(secret) if secret else {}
         profile, place = asked["deidentification"], _place(asked["destination"], kept)
         if secret is None and (profile or _needs_secret(place)):
-            raise DestinationRefusedError("The secrets of the export are gone.")
+            raise StoreUnavailableError("The secrets of the export are not there.")
         return cls(
             asked["partition"],
             [parse_identifier(text) for text in asked["identifiers"]],
@@ -143,14 +144,27 @@ class Export:
         asked: Mapping[str, Any],
         secret: str | None,
     ) -> Operation:
-        if secret is not None:
-            await self.secrets.set(operation_id, secret)
-        try:
-            return await self.operations.start(
-                orchestrations, OperationType.EXPORT, asked, operation_id=operation_id
-            )
-        except StoreUnavailableError:
+        async def note(operation: Operation) -> None:
+            await self.operations.table.add(operation, alone=False)
             if secret is not None:
+                await self._keep(operation_id, secret)
+
+        return await self.operations.start(
+            orchestrations, OperationType.EXPORT, asked, operation_id=operation_id, note=note
+        )
+
+    async def _keep(self, operation_id: str, secret: str) -> None:
+        """Keep the secret of an operation that is noted.
+
+        In this order none is ever kept that no operation is known of: with an operation it goes at
+        the latest. One that never gets its secret ends as failed.
+        """
+        try:
+            await self.secrets.set(operation_id, secret)
+        except StoreUnavailableError:
+            await self.operations.finish(operation_id, has_failed=True)
+            # It may have been written all the same.
+            with suppress(StoreUnavailableError):
                 await self.secrets.delete(operation_id)
             raise
 

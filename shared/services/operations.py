@@ -74,7 +74,7 @@ class Operations:
     ) -> Operation:
         """Note an operation and start it; with `alone`, only one of its type at a time.
 
-        `note` notes it instead, alone, together with what belongs to it.
+        `note` notes it instead, together with what belongs to it, and says whether it is alone.
 
         Raises:
             OperationRunningError: One of its type is not final.
@@ -215,7 +215,8 @@ class Operations:
         ids = await self.table.final(datetime.now(UTC) - self.history, _FORGOTTEN_AT_ONCE)
         for operation_id in ids:
             await orchestrations.forget(operation_id)
-            await self.table.remove(operation_id)
+            # First the secret, which nobody would know of without the row.
             await self.secrets.delete(operation_id)
+            await self.table.remove(operation_id)
         _log.info("operations: %d forgotten", len(ids))
         return len(ids)
