@@ -69,6 +69,7 @@ class MappingRules:
         time_zone: Of data sets that do not tell their offset from UTC.
         study_id_system: System of study IDs; empty where they are not told.
         devices: Whether equipment gets Device resources.
+        default_partition: Name of the partition whose address names none.
     """
 
     dicomweb_url: str
@@ -83,10 +84,11 @@ class MappingRules:
     practitioners: PractitionerRule = PractitionerRule.DISPLAY
     orders: OrderRule = OrderRule.LINK
     dose: DoseRule = DoseRule.SUMMARY
+    default_partition: str = "Microsoft.Default"
 
-    def service_url(self, partition_name: str, default_partition: str) -> str:
+    def service_url(self, partition_name: str) -> str:
         """The address of the DICOMweb service of a partition."""
-        if partition_name == default_partition:
+        if partition_name == self.default_partition:
             return self.dicomweb_url
         return f"{self.dicomweb_url}/partitions/{partition_name}"
 

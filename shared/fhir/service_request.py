@@ -1,0 +1,80 @@
+"""ServiceRequests by accession numbers: who has asked for a study (PS3.3 C.4.11, 2025b)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.fhir.coding import concept
+from shared.fhir.data_set import DataSet
+from shared.fhir.identifier import accession, typed
+from shared.fhir.pruning import prune
+from shared.fhir.reference import literal
+from shared.fhir.resource import Identifier, Proposed, Resource, full_url
+from shared.fhir.rules import MappingRules, OrderRule
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order that a study fulfils.
+
+    Attributes:
+        number: Its identifier; only its number where the system is not known.
+        item: What a data set says of it: an item of Request Attributes Sequence, or itself.
+    """
+
+    number: Identifier | Resource
+    item: DataSet
+
+    @property
+    def identifier(self) -> Resource:
+        """Its accession number as an identifier."""
+        return typed(self.number, "ACSN") if isinstance(self.number, Identifier) else self.number
+
+    def reference(self, rules: MappingRules) -> Resource:
+        """Refer to it: by its number, and by the resource where one is made."""
+        found: Resource = {"type": "ServiceRequest", "identifier": self.identifier}
+        if rules.orders is OrderRule.CREATE and isinstance(self.number, Identifier):
+            return {**literal(full_url("ServiceRequest", self.number)), **found}
+        return found
+
+
+def orders(data_sets: Sequence[DataSet], rules: MappingRules) -> Sequence[Order]:
+    """The orders that some data sets name, each once, by number.
+
+    Where there are requests with accession numbers of their own, the study's does not count.
+    """
+    items = [item for one in data_sets for item in one.items("RequestAttributesSequence")]
+    found: dict[str, Order] = {}
+    for item in items:
+        number = accession(item, rules)
+        if number is not None:
+            order = Order(number, item)
+            found.setdefault(order.identifier["value"], order)
+    if not found:
+        for one in data_sets:
+            number = accession(one, rules)
+            if number is not None:
+                order = Order(number, one)
+                found.setdefault(order.identifier["value"], order)
+    return [found[value] for value in sorted(found)]
+
+
+def map_service_request(
+    order: Order, subject: Resource, root: DataSet, rules: MappingRules
+) -> Proposed | None:
+    """The ServiceRequest of an order, where a site wants it made and its number has a system."""
+    if rules.orders is not OrderRule.CREATE or not isinstance(order.number, Identifier):
+        return None
+    code = concept(order.item.item("RequestedProcedureCodeSequence"), rules.scheme_systems, root)
+    description = order.item.text("RequestedProcedureDescription")
+    resource = prune(
+        {
+            "resourceType": "ServiceRequest",
+            "identifier": [order.identifier],
+            # The archive sees what was done, and not how the order stands.
+            "status": "unknown",
+            "intent": "order",
+            "code": code or {"text": description},
+            "subject": subject,
+        }
+    )
+    return Proposed(order.number, resource)
