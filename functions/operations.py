@@ -20,7 +20,7 @@ blueprint = df.Blueprint()
 _MAX_LIMIT = 200
 _USUAL_LIMIT = 100
 _SUCCEEDED_IN_V1 = "completed"
-_NOT_TOLD = {"position", "idle"}
+_NOT_TOLD = {"position", "idle", "ahead"}
 """How far an operation has come is for itself to know."""
 
 

@@ -13,17 +13,12 @@ import obstore
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, LinearRetry
 from obstore.auth.azure import AzureCredentialProvider
-from obstore.exceptions import (
-    BaseError,
-    NotFoundError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore
 
 from shared.adapters.azure_account import RETRIES, client_options, transport
 from shared.adapters.azure_identity import app_identity
-from shared.adapters.obstore_blobs import gathered
+from shared.adapters.obstore_blobs import MISSING, gathered
 from shared.dicomweb.export_container import Authorization, BlobContainer
 from shared.errors import DestinationRefusedError, StoreUnavailableError
 
@@ -35,7 +30,7 @@ _LOG = "errors.log"
 _THREADS = 16
 _PUT_BYTES = 4_194_304
 """A file up to this length is written by one request."""
-_REFUSALS = (PermissionDeniedError, UnauthenticatedError, NotFoundError)
+_REFUSALS = (PermissionDeniedError, UnauthenticatedError, *MISSING)
 _REFUSED = "The container of the destination cannot be written to."
 _CLIENT_ERRORS = range(400, 500)
 _TRANSIENT = frozenset({408, 429})

@@ -109,25 +109,17 @@ class ExportRounds:
         done = Copied(reached=plan.start)
         for one in copied:
             done = done.then(one)
-        results = dict(_results(operation))
-        if _reached(operation) == plan.start:
-            results = _counted(results, done.exported, done.skipped)
-            results["position"] = list(done.reached)
+        results = _noted(operation, plan, done)
         if not plan.batches:
             await self._end(operation, results)
             return None
-        idle = results.pop("idle", 0) + 1
-        if not done.stopped or done.reached != plan.start:
-            idle = 0
-        if done.stopped and (done.is_refused or idle > len(PAUSE_SECONDS)):
-            results = _counted(results, done.exported_ahead, done.skipped_ahead)
+        if done.stopped and (done.is_refused or results["idle"] > len(PAUSE_SECONDS)):
             await self._end(operation, results, done.stopped)
             return None
         percent = await self._percent(operation, done.reached)
-        goes_on = await self._operations.report(operation_id, percent, {**results, "idle": idle})
-        if not goes_on:
+        if not await self._operations.report(operation_id, percent, results):
             return None
-        return PAUSE_SECONDS[max(idle - 1, 0)] if done.stopped else 0
+        return PAUSE_SECONDS[max(results["idle"] - 1, 0)] if done.stopped else 0
 
     async def fail(self, operation_id: str) -> None:
         """End an export that cannot go on, though it was tried again and again."""
@@ -141,9 +133,13 @@ class ExportRounds:
     ) -> None:
         # First the secret: an export that is not final would be started again, and end here.
         await self._secrets.delete(operation.id)
+        told = {name: results[name] for name in ("errorHref", "exported", "skipped")}
         if reason is not None:
-            results = {**results, "error": reason}
-        await self._operations.finish(operation.id, results, has_failed=reason is not None)
+            exported, skipped = results["ahead"]
+            told["exported"] += exported
+            told["skipped"] += skipped
+            told["error"] = reason
+        await self._operations.finish(operation.id, told, has_failed=reason is not None)
 
     async def _percent(self, operation: Operation, reached: Position) -> int:
         partition, paths = await self._source(operation)
@@ -165,11 +161,24 @@ class ExportRounds:
         return partition
 
 
-def _counted(results: Mapping[str, Any], exported: int, skipped: int) -> dict[str, Any]:
+def _noted(operation: Operation, plan: Plan, done: Copied) -> Mapping[str, Any]:
+    """The results of an operation after a round; one that is in them already changes nothing."""
+    results = _results(operation)
+    if _reached(operation) != plan.start:
+        return results
+    exported_ahead, skipped_ahead = results["ahead"]
+    is_idle = done.stopped is not None and done.reached == plan.start
     return {
         **results,
-        "exported": results["exported"] + exported,
-        "skipped": results["skipped"] + skipped,
+        "exported": results["exported"] + done.exported,
+        "skipped": results["skipped"] + done.skipped,
+        "position": list(done.reached),
+        "idle": results["idle"] + 1 if is_idle else 0,
+        # Of what was ahead before, so much is still: never more than there is.
+        "ahead": [
+            max(exported_ahead - done.exported, done.exported_ahead),
+            max(skipped_ahead - done.skipped, done.skipped_ahead),
+        ],
     }
 
 
@@ -178,6 +187,6 @@ def _reached(operation: Operation) -> Position:
 
 
 def _results(operation: Operation) -> Mapping[str, Any]:
-    if operation.results is not None:
-        return operation.results
-    return {"errorHref": operation.input["errorHref"], "exported": 0, "skipped": 0}
+    """What is told of an export, with what is only for it to know."""
+    none = {"exported": 0, "skipped": 0, "idle": 0, "ahead": (0, 0)}
+    return {"errorHref": operation.input["errorHref"], **none, **(operation.results or {})}
