@@ -1,0 +1,161 @@
+"""The series of an ImagingStudy, with their instances (FHIR R4, 8.22.3)."""
+
+from shared.fhir.body_part import body_part
+from shared.fhir.coding import PARTICIPATION, SCT, coding, modality_coding
+from shared.fhir.data_set import DataSet, tag
+from shared.fhir.date_time import Clock, fhir_date_time, fhir_moment
+from shared.fhir.device import device_name, map_device
+from shared.fhir.identifier import plain
+from shared.fhir.made import Made
+from shared.fhir.mapping_warning import Warnings
+from shared.fhir.practitioner import map_practitioner, persons, reference
+from shared.fhir.reference import literal
+from shared.fhir.resource import Identifier, Resource
+from shared.fhir.rules import MappingRules
+from shared.fhir.study_content import InstanceContent, SeriesContent
+
+NO_MODALITY = "There is none, so the series is told to be of another one."
+BAD_NUMBER = "FHIR takes no such number, and it was left out."
+
+_URI = "urn:ietf:rfc:3986"
+_OTHER = "OT"
+_NUMBERS = range(2**31)
+_LATERALITIES = {
+    "R": {"system": SCT, "code": "24028007", "display": "Right"},
+    "L": {"system": SCT, "code": "7771000", "display": "Left"},
+    "B": {"system": SCT, "code": "51440002", "display": "Right and left"},
+}
+_PERFORMERS = (
+    ("PerformingPhysicianName", "PerformingPhysicianIdentificationSequence", "PRF"),
+    ("OperatorsName", "OperatorIdentificationSequence", "SPRF"),
+)
+_STARTS = (
+    ("SeriesDate", "SeriesTime"),
+    ("PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
+)
+
+
+def series_order(series: SeriesContent) -> tuple[bool, int, str]:
+    """Where a series comes: by number, those without one last, then by UID."""
+    return _order(DataSet(series.document).integer("SeriesNumber"), series.uid)
+
+
+def map_series(
+    series: SeriesContent, rules: MappingRules, made: Made, warnings: Warnings
+) -> Resource:
+    """One series; devices and practitioners that it refers to are added to what is made."""
+    data_set, warnings = DataSet(series.document), warnings.within(series.uid)
+    modality = data_set.text("Modality")
+    if modality is None:
+        warnings.add(tag("Modality"), NO_MODALITY)
+    clock = Clock.of(data_set, rules.time_zone, warnings)
+    return {
+        "uid": series.uid,
+        "number": _number(data_set, "SeriesNumber", warnings),
+        "modality": modality_coding(modality or _OTHER),
+        "description": data_set.text("SeriesDescription")
+        or data_set.item("SeriesDescriptionCodeSequence").text("CodeMeaning"),
+        "numberOfInstances": series.instance_count,
+        "bodySite": _body_site(data_set, rules),
+        "laterality": _laterality(series, data_set),
+        "specimen": _specimens(data_set),
+        "started": _started(data_set, clock, warnings),
+        "performer": _performers(data_set, rules, made),
+        "instance": [
+            _instance(instance, warnings)
+            for instance in sorted(series.instances, key=_instance_order)
+        ],
+    }
+
+
+def _instance(instance: InstanceContent, warnings: Warnings) -> Resource:
+    data_set = DataSet(instance.document)
+    return {
+        "uid": instance.uid,
+        "sopClass": {"system": _URI, "code": f"urn:oid:{data_set.text('SOPClassUID')}"},
+        "number": _number(data_set, "InstanceNumber", warnings),
+        "title": _title(data_set) if instance.is_whole else None,
+    }
+
+
+def _instance_order(instance: InstanceContent) -> tuple[bool, int, str]:
+    return _order(DataSet(instance.document).integer("InstanceNumber"), instance.uid)
+
+
+def _order(number: int | None, uid: str) -> tuple[bool, int, str]:
+    return number is None, number or 0, uid
+
+
+def _number(data_set: DataSet, keyword: str, warnings: Warnings) -> int | None:
+    number = data_set.integer(keyword)
+    if number in _NUMBERS or (number is None and not data_set.has(keyword)):
+        return number
+    warnings.add(tag(keyword), BAD_NUMBER)
+    return None
+
+
+def _title(data_set: DataSet) -> str | None:
+    """What a document or presentation state is called."""
+    name = data_set.item("ConceptNameCodeSequence").text("CodeMeaning")
+    keywords = ("DocumentTitle", "ContentLabel", "ContentDescription")
+    return name or next((text for one in keywords if (text := data_set.text(one))), None)
+
+
+def _body_site(data_set: DataSet, rules: MappingRules) -> Resource | None:
+    coded = coding(data_set.item("AnatomicRegionSequence"), rules.scheme_systems, data_set)
+    if coded is not None:
+        return coded
+    term = data_set.text("BodyPartExamined")
+    return None if term is None else body_part(term)
+
+
+def _laterality(series: SeriesContent, data_set: DataSet) -> Resource | None:
+    """Of the whole series; that of an image is of no other one."""
+    side = data_set.text("Laterality")
+    if side is None and series.instance_count == 1:
+        side = data_set.text("ImageLaterality")
+    return _LATERALITIES.get(side or "")
+
+
+def _specimens(data_set: DataSet) -> list[Resource]:
+    found = []
+    for item in data_set.items("SpecimenDescriptionSequence"):
+        uid, label = item.text("SpecimenUID"), item.text("SpecimenIdentifier")
+        if uid is not None:
+            identifier = plain(Identifier.of_uid(uid))
+            found.append({"type": "Specimen", "identifier": identifier, "display": label})
+        elif label is not None:
+            found.append({"type": "Specimen", "display": label})
+    return sorted(found, key=str)
+
+
+def _started(data_set: DataSet, clock: Clock, warnings: Warnings) -> str | None:
+    for day, time in _STARTS:
+        moment = fhir_date_time(data_set, day, time, clock, warnings)
+        if moment is not None:
+            return moment
+    acquired = data_set.text("AcquisitionDateTime")
+    if acquired is not None:
+        return fhir_moment(acquired, tag("AcquisitionDateTime"), clock, warnings)
+    return fhir_date_time(data_set, "AcquisitionDate", "AcquisitionTime", clock, warnings)
+
+
+def _performers(data_set: DataSet, rules: MappingRules, made: Made) -> list[Resource]:
+    found = []
+    for names, identification, function in _PERFORMERS:
+        for person in persons(data_set, names, identification, rules):
+            made.add(map_practitioner(person, rules))
+            found.append(_performer(function, reference(person, rules)))
+    name = device_name(data_set)
+    device = map_device(data_set, rules) if rules.devices else None
+    if device is not None:
+        made.add((device,))
+        found.append(_performer("DEV", literal(device.full_url, name)))
+    elif name is not None:
+        found.append(_performer("DEV", {"type": "Device", "display": name}))
+    return found
+
+
+def _performer(function: str, actor: Resource) -> Resource:
+    code = {"system": PARTICIPATION, "code": function}
+    return {"function": {"coding": [code]}, "actor": actor}

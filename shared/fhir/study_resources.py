@@ -1,0 +1,68 @@
+"""All resources of a study, as its images would have them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared.fhir.data_set import DataSet
+from shared.fhir.imaging_study import map_imaging_study
+from shared.fhir.made import Made
+from shared.fhir.mapping_warning import MappingWarning, Warnings
+from shared.fhir.ownership import mark
+from shared.fhir.patient import map_patient, named_subject
+from shared.fhir.reference import literal
+from shared.fhir.resource import Proposed, Resource
+from shared.fhir.rules import MappingRules
+from shared.fhir.service_request import map_service_request, orders
+from shared.fhir.study_content import StudyContent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyResources:
+    """What a study is told as; the resources refer to each other by their full URLs.
+
+    Attributes:
+        patient: None where the study has no Patient ID, or is about a phantom.
+        devices: Which made the series.
+        practitioners: Practitioner and PractitionerRole resources.
+        orders: ServiceRequests that are made where they are not found.
+    """
+
+    patient: Proposed | None
+    devices: Sequence[Proposed]
+    practitioners: Sequence[Proposed]
+    orders: Sequence[Proposed]
+    imaging_study: Proposed
+    warnings: Sequence[MappingWarning]
+
+
+def map_study(content: StudyContent, rules: MappingRules) -> StudyResources:
+    """Map a study; the same content and rules always give the same resources."""
+    data_set, warnings, made = DataSet(content.document), Warnings(), Made()
+    patient = map_patient(data_set, rules, warnings)
+    subject = (
+        named_subject(data_set, rules, warnings) if patient is None else literal(patient.full_url)
+    )
+    imaging_study = map_imaging_study(content, subject, rules, made, warnings)
+
+    def marked(proposed: Sequence[Proposed]) -> Sequence[Proposed]:
+        return [
+            replace(one, resource=mark(one.resource, content.partition_name, rules))
+            for one in proposed
+        ]
+
+    return StudyResources(
+        patient=None if patient is None else marked([patient])[0],
+        devices=marked(made.of_type("Device")),
+        practitioners=marked(made.of_type("Practitioner", "PractitionerRole")),
+        orders=marked(_orders(content, data_set, subject, rules)),
+        imaging_study=marked([imaging_study])[0],
+        warnings=sorted(warnings.found),
+    )
+
+
+def _orders(
+    content: StudyContent, data_set: DataSet, subject: Resource, rules: MappingRules
+) -> Sequence[Proposed]:
+    data_sets = [data_set, *(DataSet(one.document) for one in content.series)]
+    made = (map_service_request(one, subject, data_set, rules) for one in orders(data_sets, rules))
+    return [one for one in made if one is not None]
