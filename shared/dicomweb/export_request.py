@@ -67,14 +67,16 @@ def parse_export(body: bytes, *, version: int) -> ExportRequest:
         InvalidRequestError: It is malformed, or asks for what there is not.
     """
     try:
-        document = _object(orjson.loads(body), "")
+        document = parse_object(orjson.loads(body), "")
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError("The syntax of the request body is invalid.") from error
     wanted = document.get("deidentification") if version > 1 else None
     return ExportRequest(
         source=_source(_typed(document, "source"), version),
         destination=_destination(_typed(document, "destination")),
-        profile=None if wanted is None else Profile.from_json(_object(wanted, "deidentification")),
+        profile=None
+        if wanted is None
+        else Profile.from_json(parse_object(wanted, "deidentification")),
     )
 
 
@@ -97,11 +99,11 @@ def identifier(path: ResourcePath) -> str:
 
 def _typed(document: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]:
     """The type of a source or destination, in small letters, and its settings."""
-    member = _object(document.get(name), name)
+    member = parse_object(document.get(name), name)
     kind = member.get("type")
     if not isinstance(kind, str):
         raise _wrong(f"{name}.type", "it must name the type")
-    return kind.lower(), _object(member.get("settings"), f"{name}.settings")
+    return kind.lower(), parse_object(member.get("settings"), f"{name}.settings")
 
 
 def _source(
@@ -109,9 +111,9 @@ def _source(
 ) -> Sequence[ResourcePath] | QuerySource:
     match typed:
         case "identifiers", settings:
-            return _identifiers(settings)
+            return parse_identifiers(settings)
         case "query", settings if version > 1:
-            return _query(settings)
+            return parse_query_source(settings)
         case _:
             raise _wrong("source.type", "there is no such source")
 
@@ -126,7 +128,12 @@ def _destination(typed: tuple[str, Mapping[str, Any]]) -> BlobContainer | Export
             raise _wrong("destination.type", "there is no such destination")
 
 
-def _identifiers(settings: Mapping[str, Any]) -> Sequence[ResourcePath]:
+def parse_identifiers(settings: Mapping[str, Any]) -> Sequence[ResourcePath]:
+    """Read a source that names what is exported.
+
+    Raises:
+        InvalidRequestError: It is malformed.
+    """
     values = settings.get("values")
     if not isinstance(values, list) or not values:
         raise _wrong("source.settings.values", "it must be a list of identifiers")
@@ -137,7 +144,12 @@ def _identifiers(settings: Mapping[str, Any]) -> Sequence[ResourcePath]:
     return tuple(dict.fromkeys(parse_identifier(value) for value in values))
 
 
-def _query(settings: Mapping[str, Any]) -> QuerySource:
+def parse_query_source(settings: Mapping[str, Any]) -> QuerySource:
+    """Read a source that is a search.
+
+    Raises:
+        InvalidRequestError: It is malformed.
+    """
     path, parameters = settings.get("path", "studies"), settings.get("parameters", {})
     found = _QUERY_PATH.match(path.strip("/")) if isinstance(path, str) else None
     if found is None or (found["series"] and (not found["study"] or found["what"] != "instances")):
@@ -175,8 +187,12 @@ def _folder(path: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     return "/".join(names)
 
 
-def _object(value: Any, name: str) -> Mapping[str, Any]:  # noqa: ANN401 - whatever JSON holds
-    """A JSON object, the names of whose members have no case; those of parameters keep theirs."""
+def parse_object(value: Any, name: str) -> Mapping[str, Any]:  # noqa: ANN401 - whatever JSON holds
+    """Read a JSON object whose member names may begin with a capital; those of parameters may not.
+
+    Raises:
+        InvalidRequestError: It is none.
+    """
     if not isinstance(value, dict):
         raise _wrong(name, "it must be an object")
     return {member[:1].lower() + member[1:]: content for member, content in value.items()}
