@@ -10,8 +10,23 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 from urllib.parse import urlsplit
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from shared.dicomweb.forwarded import Network, parse_networks
+from shared.fhir.rules import (
+    DeletedStudyRule,
+    DoseRule,
+    OrderRule,
+    PatientRule,
+    PractitionerRule,
+)
+from shared.fhir_settings import (
+    FhirAuthentication,
+    FhirSettings,
+    Pairs,
+    read_pairs,
+    read_time_zone,
+)
 
 HOST_BODY_LIMIT = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 HOST_BODY_LIMIT_DEFAULT_BYTES = 104_857_600
@@ -96,6 +111,14 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     Partitions: Partitions,
     Authentication: Authentication,
     InboxSource: InboxSource,
+    FhirAuthentication: FhirAuthentication,
+    PatientRule: PatientRule,
+    DeletedStudyRule: DeletedStudyRule,
+    PractitionerRule: PractitionerRule,
+    OrderRule: OrderRule,
+    DoseRule: DoseRule,
+    Pairs: read_pairs,
+    ZoneInfo | None: read_time_zone,
     EmptySearchStatus: lambda text: EmptySearchStatus(int(text)),
     str: str,
 }
@@ -113,7 +136,7 @@ def setting_name(setting: Field[Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(FhirSettings):
     """What can be set, by environment variables of the same names in capitals, or of Azure's.
 
     Attributes:
@@ -229,7 +252,12 @@ class Settings:
                 mistakes.append(f"{setting_name(setting)} is wrong: {error}")
         values, more = _with_request_limit(values, env)
         settings = cls(**values)
-        mistakes += [*more, *settings._contradictions(), *settings._openings(env)]
+        mistakes += [
+            *more,
+            *settings._contradictions(),
+            *settings.fhir_mistakes(),
+            *settings._openings(env),
+        ]
         if mistakes:
             raise SettingsError("; ".join(mistakes))
         return settings

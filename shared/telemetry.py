@@ -32,6 +32,9 @@ class Measure(Enum):
     BLOBS_WAITING = ("dicom.deleted_blobs.waiting", MeasureKind.LEVEL, "{row}")
     BLOBS_REMOVED = ("dicom.deleted_blobs.removed", MeasureKind.COUNT, "{blob}")
     ORPHANS_REMOVED = ("dicom.orphans.removed", MeasureKind.COUNT, "{blob}")
+    FHIR_LAG = ("dicom.fhir.lag", MeasureKind.LEVEL, "{change}")
+    FHIR_WRITTEN = ("dicom.fhir.studies.written", MeasureKind.COUNT, "{study}")
+    FHIR_REFUSED = ("dicom.fhir.studies.refused", MeasureKind.COUNT, "{study}")
 
 
 class Trace(Protocol):

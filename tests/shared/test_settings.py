@@ -106,6 +106,20 @@ WRONG = {
     "EXPORT_ALLOWED_HOSTS": "*.net",
     "EXPORT_ALLOW_SAS": "maybe",
     "EXPORT_ALLOW_PUBLIC_ACCESS": "maybe",
+    "FHIR_AUTHENTICATION": "basic",
+    "FHIR_SYNC": "maybe",
+    "FHIR_ISSUER_SYSTEMS": "hospital",
+    "FHIR_SCHEME_SYSTEMS": "99ABC",
+    "FHIR_TIME_ZONE": "Middle/Earth",
+    "FHIR_PATIENTS": "all",
+    "FHIR_DELETED_STUDIES": "burn",
+    "FHIR_PRACTITIONERS": "all",
+    "FHIR_ORDERS": "all",
+    "FHIR_DOSE": "all",
+    "FHIR_DEVICES": "maybe",
+    "FHIR_MAX_INSTANCES": "0",
+    "FHIR_MAX_CONDITIONAL_ENTRIES": "none",
+    "FHIR_CONCURRENCY": "0",
     "DELETED_BLOB_GRACE_SECONDS": "-1",
     "SERIES_DOCUMENT_GRACE_SECONDS": "soon",
     "ORPHAN_AGE_SECONDS": "1d",
@@ -122,9 +136,12 @@ def test_a_mistake_in_any_setting_is_named_beside_all_others() -> None:
 
     mistakes = str(refused.value).split("; ")
     named = {mistake.split()[0] for mistake in mistakes}
-    cannot_be_wrong = {"CORS_ALLOWED_ORIGINS", "ENTRA_AUDIENCE", "EXPORT_FOLDER"} | {
-        setting_name(setting) for setting in fields(Settings) if setting.type is str
-    }
+    cannot_be_wrong = {
+        "CORS_ALLOWED_ORIGINS",
+        "ENTRA_AUDIENCE",
+        "EXPORT_FOLDER",
+        "FHIR_ALLOWED_HOSTS",
+    } | {setting_name(setting) for setting in fields(Settings) if setting.type is str}
     assert named | cannot_be_wrong == {setting_name(setting) for setting in fields(Settings)} | {
         HOST_BODY_LIMIT
     }
