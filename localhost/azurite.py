@@ -1,6 +1,6 @@
 """Azurite, the emulator of a storage account: installed once, and run on loopback ports."""
 
-import os
+import fcntl
 import re
 import shutil
 import subprocess
@@ -62,7 +62,7 @@ def azurite(
         StartError: There is no Node.js, or the emulator does not start.
     """
     place = ["--inMemoryPersistence"] if folder is None else ["--location", str(folder)]
-    command = [_node(), "-e", _RUN, str(_installed()), *place, *options]
+    command = [_node(), "-e", _RUN, str(installed()), *place, *options]
     # A log that nobody reads would fill its pipe, and stop it.
     command += ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
     for service, port in zip(SERVICES, ports, strict=True):
@@ -97,21 +97,32 @@ def _node() -> str:
     return found
 
 
-def _installed() -> Path:
-    if not _CACHE.exists():
-        partial = _CACHE.with_name(f"{_CACHE.name}.{os.getpid()}")
-        command = ["npm", "install", "--prefix", str(partial), f"azurite@{_VERSION}"]
-        command += ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        partial.mkdir(parents=True)
-        try:
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            partial.rename(_CACHE)
-        except (OSError, subprocess.CalledProcessError) as error:
-            if not _CACHE.exists():
-                raise StartError("Azurite cannot be installed by npm") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+def installed() -> Path:
+    """The emulator's program, which the first that asks for it installs while others wait.
+
+    Raises:
+        StartError: npm is missing or fails.
+    """
+    _CACHE.parent.mkdir(exist_ok=True)
+    with _CACHE.with_name(f"{_CACHE.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _CACHE.exists():
+            _install()
     return _CACHE / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+
+
+def _install() -> None:
+    partial = _CACHE.with_name(f"{_CACHE.name}.partial")
+    # One that was interrupted may have left some.
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    command = ["npm", "install", "--prefix", str(partial), f"azurite@{_VERSION}"]
+    command += ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    try:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise StartError("Azurite cannot be installed by npm") from error
+    partial.rename(_CACHE)
 
 
 def _endpoints(process: "subprocess.Popen[str]") -> dict[str, str]:
