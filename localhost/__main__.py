@@ -75,14 +75,12 @@ async def _serve(options: argparse.Namespace, settings: Settings) -> None:
         address = f"{_printed(options.host)}:{port}"
         # As Azure and Core Tools say it.
         os.environ["WEBSITE_HOSTNAME"] = address
-        if settings.prepare is not None:
-            await asyncio.to_thread(_prepare, options.app, settings.prepare)
         start = Start(
             options.app, options.host, port, settings.route_prefix, settings.body_limit_bytes
         )
         pool = Pool(start, options.workers)
         try:
-            functions = await pool.load()
+            functions = await _load(pool, options.app, settings.prepare)
             # What is wrong with a route is said here once, and not by every worker.
             Router(http_routes(functions), settings.route_prefix)
             url = f"http://{address}"
@@ -99,8 +97,22 @@ async def _serve(options: argparse.Namespace, settings: Settings) -> None:
             await pool.stop()
 
 
-def _prepare(app: Path, function: str) -> None:
-    """Let the app make itself ready, in a process that ends before any worker starts."""
+async def _load(pool: Pool, app: Path, prepare: str | None) -> tuple[Function, ...]:
+    """Let the app make itself ready while the workers import it, which takes them longer."""
+    ready, functions = await asyncio.gather(
+        asyncio.to_thread(_prepare, app, prepare), pool.load(), return_exceptions=True
+    )
+    if isinstance(ready, BaseException):
+        raise ready
+    if isinstance(functions, BaseException):
+        raise functions
+    return functions
+
+
+def _prepare(app: Path, function: str | None) -> None:
+    """Call it in a process that ends before any worker serves."""
+    if function is None:
+        return
     module, _, name = function.partition(":")
     code = f"import {module}; {module}.{name}()"
     done = subprocess.run([sys.executable, "-c", code], cwd=app, check=False)

@@ -22,7 +22,7 @@ class Settings:
     body_limit_bytes: int
     task_hub: str
     prepare: str | None
-    """`module:function` of the app, to be called before any worker starts."""
+    """`module:function` of the app, to be called before any worker serves."""
     storage: Sequence[str] = ()
     """The settings with connection strings of a storage account, for the emulator to take over."""
 

@@ -1,6 +1,7 @@
 """A worker process: serves HTTP on the shared port, and runs what the parent hands it."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -32,11 +33,15 @@ async def run(end: socket.socket) -> None:
     """Work until told to stop, or until the parent is gone."""
     channel = await Channel.over(end)
     start: Start = await channel.receive()
+    # An app's modules stay; to look among them for garbage takes long, now and ever after.
+    gc.disable()
     try:
         app = await App.load(start.app)
     except AppError as error:
         await channel.send(Loaded(error=str(error)))
         return
+    gc.freeze()
+    gc.enable()
     await channel.send(Loaded(app.functions))
     serve: Serve | None = await channel.receive()
     if serve is None:
