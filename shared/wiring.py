@@ -157,7 +157,7 @@ def index_url(folder: Path) -> str:
 def prepare() -> None:
     """See that the index has the present schema, and bring an embedded one to it.
 
-    Run once, before any worker starts.
+    Run once, before any worker serves.
     """
     from shared.adapters.sql_index.migrate import migrate  # noqa: PLC0415 - slow, needed but here
 
