@@ -143,3 +143,11 @@ class FhirRefusedError(DicomWebError):
         super().__init__(message)
         self.status = status
         self.issues = issues
+
+
+class FhirMappingError(DicomWebError):
+    """A study cannot be said in FHIR."""
+
+
+class AmbiguousIdentityError(DicomWebError):
+    """The FHIR server has several resources where one is meant."""

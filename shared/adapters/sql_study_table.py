@@ -1,12 +1,17 @@
-"""The studies one after the other, in the index database."""
+"""The studies one after the other, and what is in each, in the index database."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, Connection, bindparam, func, select
+import orjson
+from sqlalchemy import BigInteger, Connection, bindparam, func, or_, select
 
 from shared.adapters.sql_index.index import SqlIndex
-from shared.adapters.sql_index.schema import partition, study
-from shared.ports import KnownStudy, StudyTable
+from shared.adapters.sql_index.schema import instance, partition, series, study
+from shared.ports import KnownStudy, ListedInstance, ListedSeries, ListedStudy, StudyTable
+
+_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88.%"
+"""The SOP classes of structured reports, which are few where images are many."""
 
 _SPAN = select(func.count(), func.coalesce(func.max(study.c.study_key), 0)).select_from(study)
 _PAGE = (
@@ -21,6 +26,36 @@ _PAGE = (
 )
 _SPAN_IN_PARTITION = _SPAN.join(partition).where(partition.c.name == bindparam("partition"))
 _PAGE_IN_PARTITION = _PAGE.where(partition.c.name == bindparam("partition"))
+_ONE = (
+    select(study.c.study_key, study.c.attributes, study.c.instance_count)
+    .join_from(study, partition)
+    .where(
+        partition.c.name == bindparam("partition"), study.c.study_instance_uid == bindparam("uid")
+    )
+)
+_SERIES = select(
+    series.c.series_key, series.c.series_instance_uid, series.c.attributes, series.c.instance_count
+).where(series.c.study_key == bindparam("study"))
+_INSTANCES = (
+    select(
+        instance.c.series_key,
+        instance.c.sop_instance_uid,
+        instance.c.sop_class_uid,
+        instance.c.instance_number,
+        instance.c.watermark,
+        func.coalesce(instance.c.head_id, instance.c.blob_id),
+    )
+    .where(instance.c.study_key == bindparam("study"))
+    .order_by(instance.c.watermark)
+)
+_NEWEST = (
+    select(func.max(instance.c.watermark))
+    .where(instance.c.study_key == bindparam("study"))
+    .group_by(instance.c.series_key)
+)
+_FEW_INSTANCES = _INSTANCES.where(
+    or_(instance.c.watermark.in_(_NEWEST), instance.c.sop_class_uid.like(_DOCUMENTS))
+)
 
 
 class SqlStudyTable(StudyTable):
@@ -39,6 +74,31 @@ class SqlStudyTable(StudyTable):
         """See StudyTable."""
         page: dict[str, int | str] = {"after": after, "up_to": up_to, "limit": limit}
         return await self._database.read(lambda c: _studies(c, partition_name, page))
+
+    async def listed(self, partition_name: str, uid: str, most: int) -> ListedStudy | None:
+        """See StudyTable."""
+        return await self._database.read(lambda c: _listed(c, partition_name, uid, most))
+
+
+def _listed(connection: Connection, partition_name: str, uid: str, most: int) -> ListedStudy | None:
+    found = connection.execute(_ONE, {"partition": partition_name, "uid": uid}).one_or_none()
+    if found is None:
+        return None
+    key, attributes, count = found
+    statement = _INSTANCES if count <= most else _FEW_INSTANCES
+    members: defaultdict[int, list[ListedInstance]] = defaultdict(list)
+    for series_key, *columns in connection.execute(statement, {"study": key}):
+        members[series_key].append(ListedInstance(*columns))
+    return ListedStudy(
+        uid,
+        orjson.loads(attributes),
+        [
+            ListedSeries(series_uid, orjson.loads(document), instances, members[series_key])
+            for series_key, series_uid, document, instances in connection.execute(
+                _SERIES, {"study": key}
+            )
+        ],
+    )
 
 
 def _span(connection: Connection, partition_name: str | None) -> tuple[int, int]:

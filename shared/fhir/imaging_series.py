@@ -64,6 +64,7 @@ def map_series(
         "instance": [
             _instance(instance, warnings)
             for instance in sorted(series.instances, key=_instance_order)
+            if DataSet(instance.document).text("SOPClassUID")
         ],
     }
 

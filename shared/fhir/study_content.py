@@ -5,6 +5,20 @@ from dataclasses import dataclass
 
 from shared.dicom.json_model import Document
 
+_TOLD = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{number}"
+    for number in ("11.", "66.1", "66.3", "66.4", "66.5", "88.", "104.")
+)
+
+
+def has_told_content(sop_class_uid: str) -> bool:
+    """Whether FHIR is told of the content of such instances, not only that they are there.
+
+    They are structured reports, presentation states, registrations, segmentations and encapsulated
+    documents (PS3.4 B.5, 2025b).
+    """
+    return sop_class_uid.startswith(_TOLD)
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceContent:

@@ -46,7 +46,7 @@ from shared.ports.operations import (
 )
 from shared.ports.secrets import Secrets
 from shared.ports.state import StateRow, StateTable, StateValue
-from shared.ports.studies import KnownStudy, StudyTable
+from shared.ports.studies import KnownStudy, ListedInstance, ListedSeries, ListedStudy, StudyTable
 from shared.ports.study_updates import StudyUpdates, UpdatedInstance, UpdateOutcome, UpdateProgress
 from shared.ports.tokens import Tokens
 
@@ -80,6 +80,9 @@ __all__ = [
     "InstanceTags",
     "InstanceToIndex",
     "KnownStudy",
+    "ListedInstance",
+    "ListedSeries",
+    "ListedStudy",
     "Match",
     "Matches",
     "NewInstance",

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.dicom.json_model import Document
+
 
 @dataclass(frozen=True, slots=True)
 class KnownStudy:
@@ -14,8 +16,43 @@ class KnownStudy:
     uid: str
 
 
+@dataclass(frozen=True, slots=True)
+class ListedInstance:
+    """An instance of a study that is listed; `metadata_id` names its metadata blob."""
+
+    uid: str
+    sop_class_uid: str | None
+    number: int | None
+    watermark: int
+    metadata_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSeries:
+    """A series of a study that is listed.
+
+    Attributes:
+        attributes: What the index keeps of the series.
+        instances: By watermark; where the study has too many, only the newest and the documents.
+    """
+
+    uid: str
+    attributes: Document
+    instance_count: int
+    instances: Sequence[ListedInstance]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedStudy:
+    """A study with its series, as it was at one moment; `attributes` are what the index keeps."""
+
+    uid: str
+    attributes: Document
+    series: Sequence[ListedSeries]
+
+
 class StudyTable(Protocol):
-    """The studies in the order in which they came."""
+    """The studies in the order in which they came, and what is in each."""
 
     async def span(self, partition_name: str | None) -> tuple[int, int]:
         """How many studies there are, in a partition or in all, and the highest key of them."""
@@ -24,3 +61,6 @@ class StudyTable(Protocol):
         self, partition_name: str | None, after: int, up_to: int, limit: int
     ) -> Sequence[KnownStudy]:
         """The next studies with a key above `after` and at most `up_to`, by key."""
+
+    async def listed(self, partition_name: str, uid: str, most: int) -> ListedStudy | None:
+        """A study with its series and, unless it has more than `most`, all of its instances."""

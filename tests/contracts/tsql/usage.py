@@ -171,6 +171,10 @@ async def _walk(table: SqlStudyTable, partition: Partition) -> None:
         count, highest = await table.span(name)
         assert count
         assert await table.studies(name, 0, highest, 10)
+    for most in (0, 1000):
+        listed = await table.listed(partition.name, path().study, most)
+        assert listed
+        assert listed.series[0].instances
 
 
 async def _follow(index: SqlIndex) -> None:

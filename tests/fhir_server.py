@@ -1,0 +1,103 @@
+"""A real FHIR server, of another maker, which the tests install and start."""
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+_SOURCE = Path(__file__).with_name("fhir") / "npm"
+_CACHE = Path(__file__).parents[1] / ".cache"
+
+
+@dataclass(frozen=True)
+class FhirTestServer:
+    """A server that forgets all when it is reset."""
+
+    address: str
+
+    @property
+    def url(self) -> str:
+        """Its base address."""
+        return f"{self.address}/fhir/R4"
+
+    def reset(self) -> None:
+        """Forget everything."""
+        httpx.post(f"{self.address}/_test/reset").raise_for_status()
+
+    def log(self) -> list[dict[str, Any]]:
+        """The requests it has had: method, URL, status, and the entries of bundles."""
+        found: list[dict[str, Any]] = httpx.get(f"{self.address}/_test/log").json()
+        return found
+
+    def all(self, resource_type: str) -> list[dict[str, Any]]:
+        """All resources of a type."""
+        bundle = httpx.get(f"{self.url}/{resource_type}", params={"_count": "1000"}).json()
+        return [entry["resource"] for entry in bundle.get("entry", ())]
+
+    def one(self, resource_type: str) -> dict[str, Any]:
+        """The only resource of a type."""
+        [found] = self.all(resource_type)
+        return found
+
+    def create(self, resource: dict[str, Any]) -> dict[str, Any]:
+        """Make a resource, as somebody else would."""
+        answer = httpx.post(f"{self.url}/{resource['resourceType']}", json=resource)
+        assert answer.status_code == 201, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def update(self, resource: dict[str, Any]) -> dict[str, Any]:
+        """Write a resource, as somebody else would."""
+        url = f"{self.url}/{resource['resourceType']}/{resource['id']}"
+        answer = httpx.put(url, json=resource)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@contextmanager
+def running_fhir_server(*arguments: str) -> Iterator[FhirTestServer]:
+    """Run a server of its own; for its arguments, see there."""
+    command = ["node", "server.mjs", *arguments]
+    with subprocess.Popen(command, cwd=modules(), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            assert address.startswith("http://127.0.0.1:"), "the FHIR server has not started"
+            yield FhirTestServer(address)
+        finally:
+            process.kill()
+
+
+def modules() -> Path:
+    """Where the server is installed, by the first that asks for it, while others wait."""
+    parts = [file.read_bytes() for file in _files()]
+    folder = _CACHE / f"fhir-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}"
+    _CACHE.mkdir(exist_ok=True)
+    with (_CACHE / "fhir.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _install(folder)
+    return folder
+
+
+def _files() -> Sequence[Path]:
+    return [_SOURCE / name for name in ("package.json", "package-lock.json", "server.mjs")]
+
+
+def _install(folder: Path) -> None:
+    partial = folder.with_name("fhir.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    for file in _files():
+        shutil.copy(file, partial)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(command, cwd=partial, check=True, stdout=subprocess.DEVNULL)
+    partial.rename(folder)
