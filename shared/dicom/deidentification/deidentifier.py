@@ -28,6 +28,9 @@ _DATES = {"DA", "DT"}
 _NOT_JUDGED = {"UN", "PN", *_DATES, "TM"}
 """Where an attribute of these VRs is not in the table, nobody has found it harmless."""
 
+_TEMPORAL = ("UNMODIFIED", "MODIFIED", "REMOVED")
+"""What may have become of dates, from least to most (PS3.3 C.7.1.4, 2025b)."""
+
 _FULL_DATES = Option.RETAIN_LONGITUDINAL_TEMPORAL_FULL_DATES
 _MODIFIED_DATES = Option.RETAIN_LONGITUDINAL_TEMPORAL_MODIFIED_DATES
 
@@ -164,15 +167,21 @@ class Deidentifier:
 
     def _sign(self, dataset: Dataset) -> None:
         applied = [BASIC_PROFILE, *(option.value for option in Option if option in self._options)]
+        # Whoever has de-identified it before may have taken more from it.
+        said = str(dataset.get("LongitudinalTemporalInformationModified") or "").strip()
+        said = said if said in _TEMPORAL else _TEMPORAL[0]
         dataset.PatientIdentityRemoved = "YES"
         dataset.DeidentificationMethod = ["PS3.15 Annex E, 2026c, see codes"]
         dataset.DeidentificationMethodCodeSequence = Sequence(_code(*code) for code in applied)
-        temporal = "REMOVED"
+        dataset.LongitudinalTemporalInformationModified = max(
+            self._temporal(), said, key=_TEMPORAL.index
+        )
+
+    def _temporal(self) -> str:
+        """What becomes of dates, as a data set says it."""
         if _FULL_DATES in self._options:
-            temporal = "UNMODIFIED"
-        elif _MODIFIED_DATES in self._options:
-            temporal = "MODIFIED"
-        dataset.LongitudinalTemporalInformationModified = temporal
+            return "UNMODIFIED"
+        return "MODIFIED" if _MODIFIED_DATES in self._options else "REMOVED"
 
 
 def _items(dataset: Dataset, tag: int) -> Sequence:

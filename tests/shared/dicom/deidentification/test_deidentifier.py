@@ -78,8 +78,23 @@ def test_what_nobody_can_judge_goes() -> None:
     source.add(DataElement(0x00080FFF, "LO", "unknown"))
     source.add(DataElement(0x60003000, "OW", b"overlay!"))
     source.add(DataElement(0x50003000, "OW", b"curve of"))
+    source.add(DataElement(0x601E4000, "LT", "comments on an overlay"))
+    source.add(DataElement(0x501E0030, "SH", "units"))
+    kept = set(dataset().keys())
     deidentified(source)
-    assert not {0x00091001, 0x00090010, 0x00080FFF, 0x60003000, 0x50003000} & set(source.keys())
+    assert source.keys() <= kept | {0x00120062, 0x00120063, 0x00120064, 0x00280303}
+
+
+def test_the_sixteen_groups_of_overlays_and_curves_go_in_items_too() -> None:
+    item = _item(CodeMeaning="kept")
+    for group in range(0x6000, 0x6020, 2):
+        item.add(DataElement(group << 16 | 0x3000, "OW", b"overlay!"))
+        item.add(DataElement((group - 0x1000) << 16 | 0x2500, "LO", "label"))
+    item.add(DataElement(0x00110010, "LO", "MAKER"))
+    item.add(DataElement(0x00111001, "LO", "private"))
+    source = deidentified(dataset(PurposeOfReferenceCodeSequence=Sequence([item])))
+    [left] = source.PurposeOfReferenceCodeSequence
+    assert [element.keyword for element in left] == ["CodeMeaning"]
 
 
 def test_items_are_dealt_with_as_deep_as_they_lie() -> None:
@@ -130,6 +145,15 @@ def test_modified_dates_keep_their_distances_within_a_patient() -> None:
     assert second.StudyDate != "20200301"
     assert other.StudyDate != second.StudyDate
     assert first.LongitudinalTemporalInformationModified == "MODIFIED"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("MODIFIED", "MODIFIED"), ("REMOVED", "REMOVED"), ("SOME", "UNMODIFIED")]
+)
+def test_dates_that_were_changed_before_are_not_called_unchanged(before: str, after: str) -> None:
+    option = Option.RETAIN_LONGITUDINAL_TEMPORAL_FULL_DATES
+    source = deidentified(dataset(LongitudinalTemporalInformationModified=before), option)
+    assert source.LongitudinalTemporalInformationModified == after
 
 
 def test_options_keep_what_they_name() -> None:
