@@ -97,10 +97,15 @@ class Server:
 
 
 @contextmanager
-def running(data: Path, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A server with its data in a folder, stopped in the end unless it is dead already."""
+def running(
+    data: Path, settings: Mapping[str, str] | None = None, *, workers: int = WORKERS
+) -> Iterator[Server]:
+    """A server with its data in a folder, stopped in the end unless it is dead already.
+
+    Each worker takes seconds to start; one will do where it is no matter which of them answers.
+    """
     command = [sys.executable, "-m", "localhost", "--port", "0", "--data", str(data)]
-    with started([*command, "--workers", str(WORKERS)], data, settings) as server:
+    with started([*command, "--workers", str(workers)], data, settings) as server:
         yield server
 
 

@@ -27,7 +27,7 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture(scope="module")
 def guarded(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("guarded") / "data"
-    with running(data, issuer.settings) as server:
+    with running(data, issuer.settings, workers=1) as server:
         yield server
         assert "Traceback" not in server.log()
 

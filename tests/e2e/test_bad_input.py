@@ -39,7 +39,8 @@ _UID = "2.25.281474976710655"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that takes files up to a few MiB; it must outlive every test of this module."""
     data = tmp_path_factory.mktemp("hostile") / "data"
-    with running(data, {"STORE_MAX_PART_BYTES": str(_MAX_PART_BYTES)}) as started:
+    settings = {"STORE_MAX_PART_BYTES": str(_MAX_PART_BYTES)}
+    with running(data, settings, workers=1) as started:
         workers = started.worker_pids()
         yield started
         assert started.worker_pids() == workers, started.log()

@@ -18,7 +18,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("continue") / "data"
-    with running(data, {"STORE_MAX_PART_BYTES": str(_MAX_PART_BYTES)}) as started:
+    settings = {"STORE_MAX_PART_BYTES": str(_MAX_PART_BYTES)}
+    with running(data, settings, workers=1) as started:
         yield started
 
 

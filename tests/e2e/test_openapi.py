@@ -53,7 +53,7 @@ _FEW = settings(
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of its own: what is sent creates partitions and deletes studies."""
-    with running(tmp_path_factory.mktemp("openapi") / "data") as started:
+    with running(tmp_path_factory.mktemp("openapi") / "data", workers=1) as started:
         yield started
         assert "Traceback" not in started.log()
 

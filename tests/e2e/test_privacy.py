@@ -180,7 +180,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
             "OTEL_METRIC_EXPORT_INTERVAL": "1000",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
         }
-        with running(data, settings) as server:
+        with running(data, settings, workers=1) as server:
             with httpx.Client(base_url=server.address, timeout=30) as http:
                 _stores(http, source)
                 _ingests(server, _patient())
