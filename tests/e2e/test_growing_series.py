@@ -23,6 +23,10 @@ _STEPS = 3
 _CONNECTIONS = 3
 _VIEWED_EVERY_SECONDS = 1.0
 _STUDY, _SERIES = generate_uid(), generate_uid()
+_UID = b"1.2.3.99999"
+_SLICE = part10(
+    dataset(StudyInstanceUID=_STUDY, SeriesInstanceUID=_SERIES, SOPInstanceUID=_UID.decode())
+)
 _METADATA = f"/studies/{_STUDY}/series/{_SERIES}/metadata"
 
 
@@ -79,10 +83,8 @@ class _Growth:
 
     async def _store(self) -> None:
         self._stored += 1
-        slice_ = dataset(
-            StudyInstanceUID=_STUDY, SeriesInstanceUID=_SERIES, InstanceNumber=self._stored
-        )
-        answer = await store_one(self._http, part10(slice_))
+        uid = b"1.2.3.%05d" % self._stored
+        answer = await store_one(self._http, _SLICE.replace(_UID, uid))
         assert answer.status_code == 200, answer.text
 
     @asynccontextmanager
