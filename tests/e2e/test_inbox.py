@@ -19,10 +19,11 @@ from tests.builders import dataset, image, part10
 from tests.e2e.server import Server, running
 
 # The first time, the emulator is installed.
-pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(600)]
 
-_IN_FOLDER = 1000
-_IN_ACCOUNT = 300
+# Many times what is looked for at once, and what is handed over at once.
+_IN_FOLDER = 400
+_IN_ACCOUNT = 150
 _KILLED = 120
 _PATIENCE_SECONDS = 120
 _NOW = {"Accept": "application/json"}
@@ -85,7 +86,7 @@ def _left(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("inbox") / "data") as started:
+    with running(tmp_path_factory.mktemp("inbox") / "data", workers=1) as started:
         yield started
 
 
@@ -124,7 +125,7 @@ def test_without_a_storage_account_the_way_to_the_folder_is_told(server: Server)
     assert httpx.post(f"{server.v1}/uploads").status_code == 404
 
 
-def test_a_thousand_files_are_ingested_once_each(tmp_path: Path) -> None:
+def test_hundreds_of_files_are_ingested_once_each(tmp_path: Path) -> None:
     files = _files(_IN_FOLDER)
     with running(tmp_path / "data") as server:
         (made := server.data / "made").mkdir()
@@ -156,14 +157,15 @@ def test_files_are_ingested_once_each_by_a_server_that_is_killed(tmp_path: Path)
         _eventually(lambda: not _left(inbox))
         assert _stored(server, "clinic", _KILLED) == files.keys()
         assert _changes(server) == _KILLED
-        statuses = {
-            _get(_result_url(server, f"clinic/{name}", "/partitions/clinic"))["status"]
-            for name in files
-        }
+        with httpx.Client(headers=_NOW, timeout=60) as http:
+            urls = (_result_url(server, f"clinic/{name}", "/partitions/clinic") for name in files)
+            statuses = {http.get(url).json()["status"] for url in urls}
         # What was stored when the server was killed before it could say so is found stored.
         assert statuses <= {"stored", "duplicate"}
-        bad = _left(server.data / "inbox-failed")
-        assert len(bad) == _KILLED // 10 * 2
+        # A kill may leave what was being written aside, under a name that says so.
+        kept = [f for f in _left(server.data / "inbox-failed") if f.suffix != ".tmp"]
+        bad = [f"bad{number}" for number in range(0, _KILLED, 10)]
+        assert sorted(f.name for f in kept) == sorted(bad + [f"{name}.error.json" for name in bad])
 
 
 # --- an account ---------------------------------------------------------------------------------
