@@ -192,6 +192,28 @@ def test_safe_private_attributes_stay_with_their_creator_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
+    ("creator", "group", "element", "vr", "value"),
+    [
+        ("GEMS_PARM_01", 0x0043, 0x27, "SH", "1.375:1"),
+        ("GEMS_HELIOS_01", 0x0045, 0x01, "SS", 16),
+        ("GEIIS PACS", 0x0903, 0x12, "US", 0),
+        ("NQLeft", 0x0199, 0x16, "FL", 0.5),
+        ("Philips PET Private Group", 0x7053, 0x09, "DS", "1.5"),
+    ],
+)
+def test_what_the_standard_calls_safe_stays_in_whatever_block_it_is(
+    creator: str, group: int, element: int, vr: str, value: Any
+) -> None:
+    source = dataset()
+    source.private_block(group, "SOMEBODY ELSE", create=True).add_new(element, vr, value)
+    block = source.private_block(group, creator, create=True)
+    block.add_new(element, vr, value)
+    deidentified(source, Option.RETAIN_SAFE_PRIVATE)
+    left = {tag for tag in source.keys() if tag.is_private}  # noqa: SIM118 - of elements
+    assert left == {block.get_tag(element), group << 16 | 0x11}
+
+
+@pytest.mark.parametrize(
     ("keywords", "may"),
     [
         ({"BurnedInAnnotation": "YES"}, True),
