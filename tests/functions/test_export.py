@@ -191,6 +191,24 @@ async def test_instances_are_de_identified_if_that_is_asked_for(
     assert await services.secrets.get(document["operationId"]) is None
 
 
+async def test_two_exports_have_different_pseudonyms_and_each_but_one(
+    client: Client, services: Services
+) -> None:
+    sources = [dataset(PatientID="1") for _ in range(2)]
+    sources[1].StudyInstanceUID = sources[0].StudyInstanceUID
+    await store_of(client, sources)
+    seen = []
+    for _ in range(2):
+        body = asked(of(sources[0], 1), deidentification={})
+        document = await ended(client, await start(client, body))
+        folder = out(services) / "a" / "b" / document["operationId"]
+        read = [dcmread(file) for file in folder.rglob("*.dcm")]
+        [names] = {(one.StudyInstanceUID, one.PatientID) for one in read}
+        assert len({one.SOPInstanceUID for one in read}) == 2
+        seen.append(names)
+    assert not set(seen[0]) & {*seen[1], sources[0].StudyInstanceUID, "1"}
+
+
 async def test_the_key_of_pseudonyms_goes_with_an_export_that_is_cancelled(
     client: Client, services: Services
 ) -> None:
