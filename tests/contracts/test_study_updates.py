@@ -1,10 +1,8 @@
 """Heads that are put in place for whole studies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -12,21 +10,20 @@ from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.reads import PAGE
 from shared.adapters.sql_index.update import SqlStudyUpdates
 from shared.adapters.sql_operation_table import SqlOperationTable
-from shared.dicom.blob_names import dicom_blob, metadata_blob, new_blob_id
+from shared.dicom.blob_names import dicom_blob, metadata_blob
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicomweb.query import parse_query
 from shared.ports import (
-    Head,
     InstanceState,
     Operation,
     OperationStatus,
-    OperationType,
     Partition,
     UpdatedInstance,
     UpdateOutcome,
     UpdateProgress,
 )
 from tests.contracts.index_data import STUDY, new_instance, path, study_uid
+from tests.contracts.update_data import new_heads, new_update
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(days=1)
@@ -41,31 +38,15 @@ def updates(sql_index: SqlIndex) -> SqlStudyUpdates:
 
 @pytest.fixture
 async def operation(sql_index: SqlIndex) -> Operation:
-    begun = Operation(
-        id=uuid4().hex,
-        type=OperationType.UPDATE,
-        status=OperationStatus.NOT_STARTED,
-        created=NOW,
-        last_updated=NOW,
-        percent_complete=0,
-        input={},
-        results=None,
-    )
+    begun = new_update(NOW)
     await SqlOperationTable(sql_index).add(begun, alone=True)
     return begun
 
 
 async def heads(
-    index: SqlIndex, updates: SqlStudyUpdates, partition: Partition, until: datetime = LATER
+    index: SqlIndex, partition: Partition, until: datetime = LATER
 ) -> list[UpdatedInstance]:
-    """New heads for all instances of the study, prepared as if their blobs were written."""
-    made = []
-    async for found in index.instances(partition, ResourcePath(study_uid())):
-        head = Head(new_blob_id(), 900, 800)
-        new = replace(new_instance(found.path, study=NEW), file=replace(found.file, head=head))
-        made.append(UpdatedInstance(found.watermark, head.blob_id, new))
-    await updates.prepare([item.head_id for item in made], until)
-    return made
+    return await new_heads(index, partition, study_uid(), NEW, until)
 
 
 async def commit(  # noqa: PLR0913
@@ -96,7 +77,7 @@ async def test_all_instances_of_a_study_get_their_heads_and_their_progress_at_on
     sql_index: SqlIndex, updates: SqlStudyUpdates, partition: Partition, operation: Operation
 ) -> None:
     await sql_index.commit(partition, [new_instance(path(1, n, n)) for n in (1, 2, 3)])
-    made = await heads(sql_index, updates, partition)
+    made = await heads(sql_index, partition)
     assert await sql_index.known_blob_ids([made[0].head_id]) == {made[0].head_id}
 
     assert await commit(updates, partition, made, operation) is UpdateOutcome.COMMITTED
@@ -124,9 +105,9 @@ async def test_superseded_heads_wait_for_their_removal_and_the_file_stays(
     sql_index: SqlIndex, updates: SqlStudyUpdates, partition: Partition, operation: Operation
 ) -> None:
     await sql_index.commit(partition, [stored := new_instance()])
-    [first] = await heads(sql_index, updates, partition)
+    [first] = await heads(sql_index, partition)
     await commit(updates, partition, [first], operation)
-    [second] = await heads(sql_index, updates, partition)
+    [second] = await heads(sql_index, partition)
     after = {"studyProcessed": 2}
     await commit(updates, partition, [second], operation, before=DONE, after=after)
     assert await waiting(sql_index) == {dicom_blob(first.head_id), metadata_blob(first.head_id)}
@@ -146,7 +127,7 @@ async def test_nothing_changes_when_the_study_has_changed_meanwhile(
 ) -> None:
     await sql_index.commit(partition, [new_instance(path(1, 1, n)) for n in (1, 2)])
     until = NOW if what == "gone heads" else LATER
-    made = await heads(sql_index, updates, partition, until)
+    made = await heads(sql_index, partition, until)
     match what:
         case "stored":
             await sql_index.commit(partition, [new_instance(path(1, 1, 3))])
@@ -173,7 +154,7 @@ async def test_nothing_changes_when_the_operation_has_ended_or_gone_on(
     sql_index: SqlIndex, updates: SqlStudyUpdates, partition: Partition, operation: Operation
 ) -> None:
     await sql_index.commit(partition, [new_instance()])
-    made = await heads(sql_index, updates, partition)
+    made = await heads(sql_index, partition)
     gone_on = await commit(
         updates,
         partition,
@@ -193,7 +174,7 @@ async def test_a_repeated_commit_that_took_effect_is_not_done_twice(
     sql_index: SqlIndex, updates: SqlStudyUpdates, partition: Partition, operation: Operation
 ) -> None:
     await sql_index.commit(partition, [new_instance()])
-    made = await heads(sql_index, updates, partition)
+    made = await heads(sql_index, partition)
     for _ in range(2):
         assert await commit(updates, partition, made, operation) is UpdateOutcome.COMMITTED
     assert len(await sql_index.changes(0, 10)) == 2
@@ -211,7 +192,7 @@ async def test_whoever_reads_a_study_while_it_is_updated_is_given_each_instance_
 ) -> None:
     count = PAGE + 10
     await sql_index.commit(partition, [new_instance(path(1, 1, n)) for n in range(count)])
-    made = await heads(sql_index, updates, partition)
+    made = await heads(sql_index, partition)
     given: list[ResourcePath] = []
     async for instance in sql_index.instances(partition, ResourcePath(study_uid())):
         if not given:

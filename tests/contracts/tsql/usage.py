@@ -20,19 +20,18 @@ from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.searchable import SEARCH_ATTRIBUTES, Extension, Kind, SearchAttribute
 from shared.dicomweb.query import SearchQuery, parse_query
 from shared.ports import (
-    Head,
     InstanceTags,
     NewInstance,
     Operation,
     OperationStatus,
     OperationType,
     Partition,
-    UpdatedInstance,
     UpdateOutcome,
     UpdateProgress,
 )
 from tests.contracts.index_data import new_instance, path, study_uid
 from tests.contracts.tsql.statements import Issued
+from tests.contracts.update_data import new_heads, new_update
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=400)
@@ -195,29 +194,14 @@ async def _remove(index: SqlIndex, partition: Partition) -> None:
 
 
 async def _update(table: SqlStudyUpdates, index: SqlIndex, partition: Partition) -> None:
-    operation = Operation(
-        id="9" * 32,
-        type=OperationType.UPDATE,
-        status=OperationStatus.RUNNING,
-        created=NOW,
-        last_updated=NOW,
-        percent_complete=0,
-        input={},
-        results=None,
-    )
+    operation = new_update(NOW)
     await SqlOperationTable(index).add(operation, alone=True)
     study = path(100).study
     before: dict[str, int] = {}
     for number in (1, 2):
-        [found] = [item async for item in index.instances(partition, ResourcePath(study))]
-        head = Head(f"{number:032x}", 900, 800)
-        item = replace(
-            new_instance(found.path, study={"PatientName": f"New^{number}"}),
-            file=replace(found.file, head=head),
-            tag_values=TagValues((await SqlTagTable(index).tag_set()).version),
-        )
-        await table.prepare([head.blob_id], datetime.now(UTC) + timedelta(days=1))
-        updated = [UpdatedInstance(found.watermark, head.blob_id, item)]
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        name = {"PatientName": f"New^{number}"}
+        updated = await new_heads(index, partition, study, name, tomorrow)
         progress = UpdateProgress(operation.id, before, {"studyProcessed": number}, 50)
         outcome = await table.commit(partition, study, updated, progress, LATER)
         assert outcome is UpdateOutcome.COMMITTED
