@@ -25,7 +25,7 @@ from tests.e2e.wire import (
     study_path,
 )
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(600)]
 
 _KINDS = ("dicom", "metadata", "frames", "staging")
 

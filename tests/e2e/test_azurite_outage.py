@@ -15,7 +15,7 @@ from tests.builders import image, part10
 from tests.e2e.server import running
 from tests.e2e.wire import client, instance_path, path_of, retrieve, search, store_one
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(600)]
 
 _CLIENTS = 6
 _ENOUGH = 30

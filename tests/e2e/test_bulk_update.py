@@ -11,7 +11,7 @@ from pydicom.uid import generate_uid
 from tests.builders import image, multipart, part10
 from tests.e2e.server import Server, running
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 STUDIES = 2
 INSTANCES = 60

@@ -23,7 +23,7 @@ from tests.builders import image, part10
 from tests.e2e.server import Server, running
 from tests.e2e.wire import client, store_one
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 
 def no_failure(ctx: CheckContext, response: Response, case: Case[Any]) -> bool | None:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from tests.builders import image, part10
 from tests.e2e.server import Server
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 _SIDE, _FRAMES = 2048, 32
 _MOST_GROWTH_BYTES = 200 << 20

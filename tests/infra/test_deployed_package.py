@@ -19,7 +19,7 @@ from infra.package import PACKAGES, ROOT, build, write_zip
 from tests.e2e.server import Server
 
 # Packages come over the network where none of them has been fetched before.
-pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CT = Path(str(get_testdata_file("CT_small.dcm")))
 JPEG_2000 = Path(str(get_testdata_file("JPEG2000.dcm")))

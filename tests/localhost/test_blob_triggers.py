@@ -16,7 +16,7 @@ from tests.e2e.server import Server
 from tests.localhost.sample import eventually, fired, notes, sample
 
 # The first time, the emulator is installed.
-pytestmark = [pytest.mark.host, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class Folder:
