@@ -6,7 +6,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from durable import export as export_workflow
-from durable import reindex
+from durable import fhir_export, fhir_sync, reindex
 from durable import update as update_workflow
 from functions import (
     bulk_update,
@@ -16,6 +16,7 @@ from functions import (
     delete,
     export,
     extended_query_tags,
+    fhir,
     health,
     ingest,
     metadata,
@@ -48,6 +49,9 @@ for module in (
     export,
     export_workflow,
     extended_query_tags,
+    fhir,
+    fhir_export,
+    fhir_sync,
     health,
     metadata,
     operations,

@@ -9,7 +9,7 @@ from azure.durable_functions.client import DurableFunctionsClient
 from functions.orchestrations import DurableOrchestrations
 from shared import wiring
 from shared.runs import observed_run
-from shared.services import tombstones
+from shared.services import fhir_sync, tombstones
 from shared.telemetry import Measure
 
 blueprint = df.Blueprint()
@@ -75,6 +75,19 @@ async def sweep_tombstones(timer: func.TimerRequest) -> None:  # noqa: ARG001
     with observed_run(services.telemetry, "timer_sweep_tombstones") as run:
         now = datetime.now(UTC)
         run.did(blobs=await tombstones.sweep_tombstones(services.blobs, services.deletions, now))
+
+
+@blueprint.function_name("timer_sync_fhir")
+@blueprint.timer_trigger(arg_name="timer", schedule="*/15 * * * * *")
+@blueprint.durable_client_input(client_name="client")
+async def sync_fhir(timer: func.TimerRequest, client: DurableFunctionsClient) -> None:  # noqa: ARG001
+    """Begin to tell the FHIR server of what has changed, unless it is being told."""
+    services = wiring.services()
+    if services.fhir_services is None or not services.settings.fhir_sync:
+        return
+    with observed_run(services.telemetry, "timer_sync_fhir"):
+        if await services.fhir.sync.is_due():
+            await DurableOrchestrations(client).start_alone(fhir_sync.WORKFLOW)
 
 
 @blueprint.function_name("timer_number_changes")

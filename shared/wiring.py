@@ -25,7 +25,8 @@ from shared.adapters.sql_state_table import SqlStateTable
 from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicomweb.cors import CorsRule
 from shared.dicomweb.multipart import MultipartLimits
-from shared.errors import StoreUnavailableError
+from shared.errors import NotSupportedError, StoreUnavailableError
+from shared.fhir_wiring import FhirServices, build_fhir
 from shared.ports import (
     BlobStore,
     Deletions,
@@ -118,6 +119,18 @@ class Services:
     export_rounds: ExportRounds
     health: Health
     cors: CorsRule
+    fhir_services: FhirServices | None
+
+    @property
+    def fhir(self) -> FhirServices:
+        """The use cases that are about a FHIR server.
+
+        Raises:
+            NotSupportedError: There is none.
+        """
+        if self.fhir_services is None:
+            raise NotSupportedError("No FHIR server is named here: FHIR_URL names one.")
+        return self.fhir_services
 
 
 _services: Services | None = None
@@ -196,6 +209,7 @@ def build(settings: Settings) -> Services:
     extended_query_tags = ExtendedQueryTags(
         tags, blobs, operations, most=settings.max_extended_query_tags
     )
+    source = ExportSource(index, extended_query_tags)
     destinations = _destinations(settings)
     store = Store(
         blobs,
@@ -274,7 +288,7 @@ def build(settings: Settings) -> Services:
             ),
         ),
         export=Export(
-            ExportSource(index, extended_query_tags),
+            source,
             secrets,
             operations,
             destinations,
@@ -283,6 +297,16 @@ def build(settings: Settings) -> Services:
         export_rounds=ExportRounds(index, secrets, operations, destinations, ExportContent(blobs)),
         cors=CorsRule(settings.cors_allowed_origins),
         health=Health(_dependencies(index, blobs, state, secrets, access)),
+        fhir_services=build_fhir(
+            settings,
+            blobs=blobs,
+            index=index,
+            state=state,
+            secrets=secrets,
+            operations=operations,
+            source=source,
+            telemetry=telemetry,
+        ),
     )
 
 

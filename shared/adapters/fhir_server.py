@@ -15,6 +15,7 @@ import orjson
 from azure.core import PipelineClient
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import (
     BearerTokenCredentialPolicy,
     HeadersPolicy,
@@ -249,8 +250,18 @@ class HttpFhirServer(FhirServer):
             retry,
         ]
         if credential is not None:
-            policies.append(BearerTokenCredentialPolicy(credential, self._scope))
+            policies.append(_Bearer(credential, self._scope))
         return PipelineClient(self._base_url, policies=policies)
+
+
+class _Bearer(BearerTokenCredentialPolicy[HttpRequest, HttpResponse]):
+    """Tokens also without encryption: settings see to it that this is only on this machine."""
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
+        """Let a request have its token."""
+        is_encrypted = not request.http_request.url.startswith("http://")
+        request.context.options["enforce_https"] = is_encrypted
+        super().on_request(request)
 
 
 def _sent(
@@ -260,12 +271,9 @@ def _sent(
         response = client.send_request(
             request,
             stream=True,
-            # Settings see to it that only this machine is asked without encryption.
-            enforce_https=not request.url.startswith("http://"),
             retry_on_methods=_METHODS,
             connection_timeout=_CONNECT_SECONDS,
             read_timeout=_ANSWER_SECONDS,
-            permit_redirects=False,
         )
         with response:
             return response.status_code, _bounded(response), response.headers

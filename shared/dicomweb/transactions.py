@@ -317,6 +317,48 @@ TRANSACTIONS: Mapping[str, Transaction] = {
         errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
         since_version=2,
     ),
+    "fhir_export": Transaction(
+        summary="Begin to tell the FHIR server of what is stored",
+        takes=(JSON,),
+        gives={HTTPStatus.ACCEPTED: (JSON,)},
+        errors=(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.NOT_IMPLEMENTED,
+        ),
+        since_version=2,
+    ),
+    "fhir_resync": Transaction(
+        summary="Tell the FHIR server of a study now",
+        gives={HTTPStatus.OK: (JSON,)},
+        errors=(HTTPStatus.NOT_IMPLEMENTED,),
+        since_version=2,
+    ),
+    "fhir_status": Transaction(
+        summary="Say up to where the FHIR server has been told",
+        gives={HTTPStatus.OK: (JSON,)},
+        errors=(HTTPStatus.NOT_IMPLEMENTED,),
+        since_version=2,
+    ),
+    "list_fhir_dead_letters": Transaction(
+        summary="List the studies that the FHIR server could not be told of",
+        parameters=_PAGE,
+        gives={HTTPStatus.OK: (JSON,)},
+        errors=(HTTPStatus.NOT_IMPLEMENTED,),
+        since_version=2,
+    ),
+    "replay_fhir_dead_letter": Transaction(
+        summary="Try again to tell of a study",
+        gives={HTTPStatus.OK: (JSON,)},
+        errors=(HTTPStatus.NOT_IMPLEMENTED,),
+        since_version=2,
+    ),
+    "ignore_fhir_dead_letter": Transaction(
+        summary="Try no more to tell of a study until it changes",
+        gives={HTTPStatus.OK: (JSON,)},
+        errors=(HTTPStatus.CONFLICT, HTTPStatus.NOT_IMPLEMENTED),
+        since_version=2,
+    ),
     "issue_upload": Transaction(
         summary="Let one new file be uploaded to the storage account",
         gives={HTTPStatus.CREATED: (JSON,)},

@@ -4,8 +4,7 @@ Standard: PS3.3 8, PS3.16 8 (2025b); FHIR R4, 4.3 (systems).
 """
 
 from collections.abc import Mapping
-
-from pydicom.sr._snomed_dict import mapping as snomed_mapping
+from functools import cache
 
 from shared.fhir.data_set import DataSet
 from shared.fhir.resource import Resource
@@ -91,8 +90,16 @@ def concept(item: DataSet, schemes: Mapping[str, str], root: DataSet) -> Resourc
 
 
 def _from_old_snomed(code: str, item: DataSet) -> Resource | None:
-    found = snomed_mapping["SRT"].get(code)
+    found = _codes_of_old_snomed().get(code)
     return None if found is None else _with_display({"system": SCT, "code": found}, item)
+
+
+@cache
+def _codes_of_old_snomed() -> Mapping[str, str]:
+    from pydicom.sr._snomed_dict import mapping  # noqa: PLC0415 - large, and needed but here
+
+    found: Mapping[str, str] = mapping["SRT"]
+    return found
 
 
 def _identified(designator: str, root: DataSet) -> str | None:

@@ -5,9 +5,8 @@ arrays are sorted, so that the same study always gives the same resource.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from urllib.parse import quote
-
-from pydicom.sr.codedict import codes
 
 from shared.fhir.coding import concept, modality_coding
 from shared.fhir.data_set import DataSet
@@ -31,8 +30,6 @@ _REASONS = (
     ("ReasonForVisitCodeSequence", "ReasonForVisit"),
 )
 _PLACES = ("InstitutionalDepartmentName", "PerformedLocation", "InstitutionName")
-_ACQUIRING = frozenset(code.value for code in codes.cid29.concepts.values())
-"""Modalities that make images (PS3.16 CID 29): those that FHIR R4 wants of a study."""
 
 
 def study_key(partition_name: str, uid: str, rules: MappingRules) -> Identifier:
@@ -101,7 +98,15 @@ def _identifiers(
 
 def _modalities(series: Sequence[Resource]) -> list[Resource]:
     found = {one["modality"]["code"] for one in series}
-    return [modality_coding(code) for code in sorted(found & _ACQUIRING)]
+    return [modality_coding(code) for code in sorted(found & _acquiring())]
+
+
+@cache
+def _acquiring() -> frozenset[str]:
+    """Modalities that make images (PS3.16 CID 29): those that FHIR R4 wants of a study."""
+    from pydicom.sr.codedict import codes  # noqa: PLC0415 - large, and needed but here
+
+    return frozenset(code.value for code in codes.cid29.concepts.values())
 
 
 def _starts(series: Sequence[Resource]) -> list[str]:

@@ -21,8 +21,9 @@ class Made:
                 self.found[one.full_url] = one
 
     def of_type(self, *types: str) -> Sequence[Proposed]:
-        """Those of some types, by what stands for them."""
-        return [self.found[url] for url in sorted(self.found) if self.found[url].type in types]
+        """Those of some types, by type and what stands for them."""
+        chosen = (one for one in self.found.values() if one.type in types)
+        return sorted(chosen, key=lambda one: (one.type, one.full_url))
 
 
 def _rank(one: Proposed) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shared.fhir.data_set import DataSet
+from shared.fhir.dose_report import map_dose_reports
 from shared.fhir.imaging_study import map_imaging_study
 from shared.fhir.made import Made
 from shared.fhir.mapping_warning import MappingWarning, Warnings
@@ -25,6 +26,7 @@ class StudyResources:
         devices: Which made the series.
         practitioners: Practitioner and PractitionerRole resources.
         orders: ServiceRequests that are made where they are not found.
+        observations: Of radiation dose.
     """
 
     patient: Proposed | None
@@ -32,7 +34,19 @@ class StudyResources:
     practitioners: Sequence[Proposed]
     orders: Sequence[Proposed]
     imaging_study: Proposed
+    observations: Sequence[Proposed]
     warnings: Sequence[MappingWarning]
+
+    @property
+    def dependencies(self) -> Sequence[Proposed]:
+        """What the ImagingStudy refers to."""
+        patient = [] if self.patient is None else [self.patient]
+        return [*patient, *self.devices, *self.practitioners, *self.orders]
+
+    @property
+    def proposed(self) -> Sequence[Proposed]:
+        """All of them, what is referred to before what refers to it."""
+        return [*self.dependencies, self.imaging_study, *self.observations]
 
 
 def map_study(content: StudyContent, rules: MappingRules) -> StudyResources:
@@ -43,6 +57,7 @@ def map_study(content: StudyContent, rules: MappingRules) -> StudyResources:
         named_subject(data_set, rules, warnings) if patient is None else literal(patient.full_url)
     )
     imaging_study = map_imaging_study(content, subject, rules, made, warnings)
+    observations = map_dose_reports(content, subject, imaging_study, rules, warnings)
 
     def marked(proposed: Sequence[Proposed]) -> Sequence[Proposed]:
         return [
@@ -56,6 +71,7 @@ def map_study(content: StudyContent, rules: MappingRules) -> StudyResources:
         practitioners=marked(made.of_type("Practitioner", "PractitionerRole")),
         orders=marked(_orders(content, data_set, subject, rules)),
         imaging_study=marked([imaging_study])[0],
+        observations=marked(observations),
         warnings=sorted(warnings.found),
     )
 

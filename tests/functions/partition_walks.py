@@ -73,6 +73,8 @@ BY_ID: Mapping[str, str] = {
     "export": "its answer tells nothing; a test of its own looks at what is exported",
     "retrieve_upload": "what became of a file, whose id is not one of DICOM's",
     "issue_upload": "it names a file that is not there yet, in the folder of its own partition",
+    "fhir_export": "it begins an operation, and FHIR tests look at what is told of which partition",
+    "fhir_resync": "its answer tells nothing of a study, and FHIR tests look at what is told",
     "bulk_update": "it begins an operation, whose partition the tests of bulk updates see to",
 }
 """Functions of a partition that reach nothing by UIDs, so that no walk fits them, and why."""
@@ -90,6 +92,10 @@ OF_ALL_PARTITIONS: Mapping[str, str] = {
     "delete_extended_query_tag": "tags are the same for all partitions",
     "list_extended_query_tag_errors": "whoever manages tags must see what they do not index",
     "list_partitions": "it lists all of them",
+    "fhir_status": "it tells how far the changes of all partitions have been told",
+    "list_fhir_dead_letters": "whoever looks after them needs to see them of all partitions",
+    "replay_fhir_dead_letter": "whoever administers the service may try anything again",
+    "ignore_fhir_dead_letter": "whoever administers the service may let anything be",
     "options": "it describes what is served, not what is stored",
     "describe_as_json": "it describes what is served, not what is stored",
     "describe_as_yaml": "it describes what is served, not what is stored",

@@ -16,7 +16,7 @@ from tests.issuer import running_issuer
 CONFORMANCE = Path(__file__).parents[2] / "docs" / "conformance.md"
 VALUES = {"study": "1.2.3", "series": "1.2.3.4", "instance": "1.2.3.4.5", "frames": "1,2"}
 VALUES["tag"] = "PatientSex"
-VALUES["operation"] = VALUES["upload"] = "1" * 32
+VALUES["operation"] = VALUES["upload"] = VALUES["letter"] = "1" * 32
 PARTITIONS = ("p", "studies", "Microsoft.Default")
 
 
@@ -135,6 +135,10 @@ OF_NO_PARTITION = {
     "update_extended_query_tag",
     "delete_extended_query_tag",
     "list_extended_query_tag_errors",
+    "fhir_status",
+    "list_fhir_dead_letters",
+    "replay_fhir_dead_letter",
+    "ignore_fhir_dead_letter",
     "options",
 }
 

@@ -1,0 +1,171 @@
+"""What a FHIR server has already of what a study is told as: found by one batch of searches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shared.errors import AmbiguousIdentityError
+from shared.fhir.resource import Identifier, Proposed, Resource
+from shared.fhir.search import FhirSearch
+from shared.fhir.study_resources import StudyResources
+from shared.ports import FhirServer
+
+_MAX_HOPS = 5
+_DOSE_REPORTS = tuple(f"urn:oid:1.2.840.10008.5.1.4.1.1.88.{number}" for number in (67, 68, 76))
+
+
+@dataclass(slots=True)
+class Existing:
+    """Resources that are there.
+
+    Attributes:
+        found: By the full URLs that stand for them.
+        orders: ServiceRequests by the system and value of their accession number.
+        stale: Observations of the study, in case they are not proposed any more.
+    """
+
+    found: dict[str, Resource] = field(default_factory=dict)
+    orders: dict[tuple[str, str], Sequence[Resource]] = field(default_factory=dict)
+    stale: Sequence[Resource] = ()
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Type and id of what full URLs stand for."""
+        return {url: reference_to(resource) for url, resource in self.found.items()}
+
+
+def reference_to(resource: Resource) -> str:
+    """Type and id of a resource."""
+    return f"{resource['resourceType']}/{resource['id']}"
+
+
+async def look_up(server: FhirServer, resources: StudyResources) -> Existing:
+    """Find what is there.
+
+    Raises:
+        AmbiguousIdentityError: Several patients or studies have the identifier.
+    """
+    proposed = resources.proposed
+    orders = _order_keys(resources.imaging_study.resource)
+    answers = await server.search(
+        [FhirSearch.by_identifier(one.type, one.key) for one in proposed]
+        + [FhirSearch.by_identifier("ServiceRequest", key) for key in orders]
+    )
+    existing = Existing()
+    for one, answer in zip(proposed, answers, strict=False):
+        chosen = await _chosen(server, one, answer)
+        if chosen is not None:
+            existing.found[one.full_url] = chosen
+    for key, answer in zip(orders, answers[len(proposed) :], strict=True):
+        existing.orders[key.system, key.value] = answer
+    study = existing.found.get(resources.imaging_study.full_url)
+    if study is not None and (resources.observations or has_dose_reports(study)):
+        existing.stale = await observations_of(server, study)
+    return existing
+
+
+async def find_study(server: FhirServer, key: Identifier) -> Resource | None:
+    """The ImagingStudy of an identifier.
+
+    Raises:
+        AmbiguousIdentityError: There are several.
+    """
+    [answer] = await server.search([FhirSearch.by_identifier("ImagingStudy", key)])
+    return _only(_exact(answer, key))
+
+
+async def observations_of(server: FhirServer, study: Resource) -> Sequence[Resource]:
+    """The Observations that are part of an ImagingStudy."""
+    [found] = await server.search([FhirSearch("Observation", (("part-of", reference_to(study)),))])
+    return found
+
+
+def has_dose_reports(study: Resource) -> bool:
+    """Whether an ImagingStudy lists radiation dose reports."""
+    return any(
+        instance.get("sopClass", {}).get("code") in _DOSE_REPORTS
+        for series in study.get("series", ())
+        for instance in series.get("instance", ())
+    )
+
+
+def order_reference(based_on: Resource, existing: Existing, subject: str | None) -> Resource:
+    """A reference to an order, by the resource too where just one of the same subject is found."""
+    identifier = based_on.get("identifier", {})
+    answer = existing.orders.get((identifier.get("system", ""), identifier.get("value", "")), ())
+    matching = [
+        one for one in answer if subject and one.get("subject", {}).get("reference") == subject
+    ]
+    if len(matching) != 1 or "reference" in based_on:
+        return based_on
+    return {"reference": reference_to(matching[0]), **based_on}
+
+
+def _order_keys(imaging_study: Resource) -> Sequence[Identifier]:
+    return [
+        Identifier(one["identifier"]["system"], one["identifier"]["value"])
+        for one in imaging_study.get("basedOn", ())
+        if "system" in one["identifier"]
+    ]
+
+
+async def _chosen(
+    server: FhirServer, proposed: Proposed, answer: Sequence[Resource]
+) -> Resource | None:
+    exact = _exact(answer, proposed.key)
+    if proposed.type == "Patient":
+        return await _patient(server, exact)
+    if proposed.type == "ImagingStudy":
+        return _only(exact)
+    # Of what was made twice long ago, always the same one.
+    return min(exact, key=lambda one: str(one["id"]), default=None)
+
+
+def _exact(answer: Sequence[Resource], key: Identifier) -> Sequence[Resource]:
+    """Those that have the identifier: a server may search without regard to case."""
+    return [
+        one
+        for one in answer
+        if any(
+            identifier.get("system") == key.system and identifier.get("value") == key.value
+            for identifier in one.get("identifier", ())
+        )
+    ]
+
+
+async def _patient(server: FhirServer, answer: Sequence[Resource]) -> Resource | None:
+    """The patient, or who has taken his place when patients were merged."""
+    living = [one for one in answer if one.get("active", True) and _survivor(one) is None]
+    if living or not answer:
+        return _only(living)
+    survivors = {_survivor(one) for one in answer} - {None}
+    if len(survivors) != 1:
+        return _only(answer)
+    patient = answer[0]
+    for _ in range(_MAX_HOPS):
+        next_ = _survivor(patient)
+        if next_ is None:
+            return patient
+        found = await server.read(next_)
+        if found is None:
+            break
+        patient = found
+    raise AmbiguousIdentityError("The patient has been merged in a circle, or into nobody.")
+
+
+def _survivor(patient: Resource) -> str | None:
+    for link in patient.get("link", ()):
+        if link.get("type") == "replaced-by":
+            return str(link.get("other", {}).get("reference", "")) or None
+    return None
+
+
+def _only(found: Sequence[Resource]) -> Resource | None:
+    if len(found) > 1:
+        raise AmbiguousIdentityError("The FHIR server has several resources of one identifier.")
+    return found[0] if found else None
+
+
+def endpoint_of(proposed: Proposed, answer: Sequence[Resource]) -> str | None:
+    """The reference to an Endpoint that was found."""
+    exact = _exact(answer, proposed.key)
+    return min((reference_to(one) for one in exact), default=None)

@@ -1,0 +1,293 @@
+"""Reconciliation of one study: the FHIR server is brought to tell what the archive holds now.
+
+Nothing is replayed: whatever has happened to a study, its resources are made anew, compared with
+what is there, and written in one transaction where they differ. So it may be done at any time, as
+often as one likes, and by several at once.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from http import HTTPStatus
+from typing import Any
+from weakref import WeakValueDictionary
+
+from shared.errors import (
+    AmbiguousIdentityError,
+    FhirConflictError,
+    FhirMappingError,
+    FhirRefusedError,
+    StoreUnavailableError,
+)
+from shared.fhir.endpoint import map_endpoint
+from shared.fhir.imaging_study import study_key
+from shared.fhir.merge import (
+    is_same,
+    merge_imaging_study,
+    merge_own,
+    merge_patient,
+    without_ours,
+)
+from shared.fhir.ownership import is_ours, mark
+from shared.fhir.r5 import to_r5
+from shared.fhir.resource import Proposed, Resource
+from shared.fhir.rules import DeletedStudyRule, MappingRules, SyncRules
+from shared.fhir.search import FhirSearch
+from shared.fhir.study_content import StudyContent
+from shared.fhir.study_resources import StudyResources, map_study
+from shared.ports import FhirRelease, FhirServer, FhirWrite
+from shared.services.fhir_lookup import (
+    Existing,
+    endpoint_of,
+    find_study,
+    look_up,
+    observations_of,
+    order_reference,
+    reference_to,
+)
+from shared.services.fhir_study_content import StudyContents
+
+PERMANENT = (FhirRefusedError, FhirMappingError, AmbiguousIdentityError)
+"""Errors that trying again soon does not mend: the study is put aside."""
+
+_TRIES = 7
+_PAUSE_SECONDS = 0.2
+_MAX_ENTRIES = 500
+
+
+class ReconcileOutcome(Enum):
+    """What was to be done."""
+
+    WRITTEN = "written"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """Brings studies to a FHIR server."""
+
+    server: FhirServer
+    contents: StudyContents
+    mapping: MappingRules
+    rules: SyncRules
+    _endpoints: dict[str, str] = field(default_factory=dict, init=False)
+    _locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary, init=False
+    )
+
+    async def reconcile(self, partition_name: str, study_uid: str) -> ReconcileOutcome:
+        """Bring a study to the FHIR server as it is now, or take it away if it is gone.
+
+        Raises:
+            StoreUnavailableError: A store or the server does not answer now.
+            FhirAccessError: The server does not let the app in.
+            FhirRefusedError: It refuses the study; FhirMappingError, AmbiguousIdentityError.
+        """
+        lock = self._locks.setdefault((partition_name, study_uid), asyncio.Lock())
+        async with lock:
+            try:
+                return await self._until_done(partition_name, study_uid, self.rules.max_instances)
+            except FhirRefusedError as error:
+                if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                    raise
+                return await self._until_done(partition_name, study_uid, 0)
+
+    async def _until_done(self, partition: str, uid: str, most: int) -> ReconcileOutcome:
+        """Try again as long as others change the same resources."""
+        for attempt in range(_TRIES):
+            try:
+                done = await self._once(partition, uid, most)
+            except FhirConflictError:
+                done = None
+            if done is not None:
+                return done
+            pause = _PAUSE_SECONDS * 2**attempt
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - no secret
+        raise StoreUnavailableError("The FHIR server's resources change too fast.")
+
+    async def _once(self, partition: str, uid: str, most: int) -> ReconcileOutcome | None:
+        """Reconcile; None where others were at it too."""
+        content = await self.contents.read(partition, uid, most)
+        if content is None:
+            return await self._take_away(partition, uid)
+        resources = _mapped(content, self.mapping)
+        endpoint = await self._endpoint(partition)
+        outcome = ReconcileOutcome.UNCHANGED
+        while True:
+            existing = await look_up(self.server, resources)
+            writes = await self._writes(resources, existing, endpoint, partition)
+            first = self._first(writes)
+            if not first:
+                return outcome
+            written = await self.server.write(first)
+            outcome = ReconcileOutcome.WRITTEN
+            if any(
+                write.if_none_exist is not None and done.status == HTTPStatus.OK
+                for write, done in zip(first, written, strict=True)
+            ):
+                return None  # Somebody was there first.
+            if len(first) == len(writes):
+                return outcome
+
+    async def _writes(
+        self, resources: StudyResources, existing: Existing, endpoint: str, partition: str
+    ) -> list[FhirWrite]:
+        """All changes that are to be made, what is referred to before what refers to it."""
+        finished = await self._finisher(existing, endpoint, partition)
+        writes = []
+        for proposed in resources.proposed:
+            resource = finished(proposed.resource)
+            held = existing.found.get(proposed.full_url)
+            if held is None:
+                writes.append(_creation(proposed, resource))
+            elif not is_same(merged := self._merged(held, resource, endpoint), held):
+                writes.append(_change(merged, held))
+        return writes + self._stale(resources, existing)
+
+    async def _finisher(
+        self, existing: Existing, endpoint: str, partition: str
+    ) -> Callable[[Resource], Resource]:
+        """What makes resources ready: with references to what is there, in the server's release."""
+        known = {**existing.references, map_endpoint(partition, self.mapping).full_url: endpoint}
+        is_r5 = await self.server.release() is FhirRelease.R5
+
+        def finished(resource: Resource) -> Resource:
+            ready: Resource = _referring(resource, known)
+            if ready["resourceType"] == "ImagingStudy" and "basedOn" in ready:
+                subject = ready["subject"].get("reference")
+                orders = [order_reference(one, existing, subject) for one in ready["basedOn"]]
+                ready = {**ready, "basedOn": orders}
+            return to_r5(ready) if is_r5 else ready
+
+        return finished
+
+    def _merged(self, held: Resource, resource: Resource, endpoint: str) -> Resource:
+        match held["resourceType"]:
+            case "Patient":
+                return merge_patient(held, resource, self.rules.patients, self.mapping)
+            case "ImagingStudy":
+                return merge_imaging_study(held, resource, endpoint, self.mapping)
+            case "ServiceRequest":
+                return held  # Orders are of those who give them.
+            case _:
+                return merge_own(held, resource, self.mapping)
+
+    def _stale(self, resources: StudyResources, existing: Existing) -> list[FhirWrite]:
+        """Observations whose reports are not there any more."""
+        wanted = {
+            existing.found[one.full_url]["id"]
+            for one in resources.observations
+            if one.full_url in existing.found
+        }
+        return [
+            _removal(one)
+            for one in existing.stale
+            if one["id"] not in wanted and is_ours(one, self.mapping)
+        ]
+
+    def _first(self, writes: Sequence[FhirWrite]) -> Sequence[FhirWrite]:
+        """As many changes as one transaction may have; what others depend on comes first."""
+        is_conditional = any(write.if_none_exist is not None for write in writes)
+        most = self.rules.max_conditional_entries if is_conditional else _MAX_ENTRIES
+        return writes[:most]
+
+    async def _endpoint(self, partition: str) -> str:
+        """The reference to the Endpoint of a partition, which is made where it is not found."""
+        known = self._endpoints.get(partition)
+        if known is not None:
+            return known
+        proposed = map_endpoint(partition, self.mapping)
+        search = FhirSearch.by_identifier("Endpoint", proposed.key)
+        for _ in range(2):
+            [answer] = await self.server.search([search])
+            found = endpoint_of(proposed, answer)
+            if found is not None:
+                self._endpoints[partition] = found
+                return found
+            resource = mark(proposed.resource, partition, self.mapping)
+            if await self.server.release() is FhirRelease.R5:
+                resource = to_r5(resource)
+            [written] = await self.server.write([_creation(proposed, resource)])
+            if written.reference is not None:
+                self._endpoints[partition] = written.reference
+                return written.reference
+        raise FhirConflictError("The Endpoint that was made is not found.")
+
+    async def _take_away(self, partition: str, uid: str) -> ReconcileOutcome:
+        """Tell of a study that is gone, as the rules say."""
+        rule = self.rules.deleted_studies
+        study = await find_study(self.server, study_key(partition, uid, self.mapping))
+        if study is None or rule is DeletedStudyRule.KEEP:
+            return ReconcileOutcome.UNCHANGED
+        left = without_ours(study, await self._endpoint(partition), self.mapping)
+        observations = [
+            one for one in await observations_of(self.server, study) if is_ours(one, self.mapping)
+        ]
+        if left is None and rule is not DeletedStudyRule.DELETE:
+            writes = [
+                _change({**one, "status": rule.value}, one)
+                for one in (*observations, study)
+                if one.get("status") != rule.value
+            ]
+        else:
+            writes = [_removal(one) for one in observations]
+            if left is None:
+                writes.append(_removal(study))
+            elif not is_same(left, study):
+                writes.append(_change(left, study))
+        if not writes:
+            return ReconcileOutcome.UNCHANGED
+        await self.server.write(writes)
+        return ReconcileOutcome.WRITTEN
+
+
+def _mapped(content: StudyContent, rules: MappingRules) -> StudyResources:
+    try:
+        return map_study(content, rules)
+    except Exception as error:
+        # Whatever a data set holds, others must get past it.
+        raise FhirMappingError("The study cannot be said in FHIR.") from error
+
+
+def _creation(proposed: Proposed, resource: Resource) -> FhirWrite:
+    search = FhirSearch.by_identifier(proposed.type, proposed.key)
+    return FhirWrite(
+        "POST", proposed.type, resource, full_url=proposed.full_url, if_none_exist=search
+    )
+
+
+def _change(resource: Resource, held: Resource) -> FhirWrite:
+    meta = {
+        name: value
+        for name, value in resource.get("meta", {}).items()
+        if name not in ("versionId", "lastUpdated")
+    }
+    written = {**resource, "meta": meta} if meta else _without_meta(resource)
+    return FhirWrite("PUT", reference_to(held), written, if_match=_version(held))
+
+
+def _removal(held: Resource) -> FhirWrite:
+    return FhirWrite("DELETE", reference_to(held), if_match=_version(held))
+
+
+def _version(held: Resource) -> str | None:
+    version = held.get("meta", {}).get("versionId")
+    return None if version is None else str(version)
+
+
+def _without_meta(resource: Resource) -> Resource:
+    return {name: value for name, value in resource.items() if name != "meta"}
+
+
+def _referring(value: Any, known: Mapping[str, str]) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The same with references to what is there in place of full URLs."""
+    if isinstance(value, dict):
+        return {
+            name: known.get(item, item)
+            if name == "reference" and isinstance(item, str)
+            else _referring(item, known)
+            for name, item in value.items()
+        }
+    return [_referring(item, known) for item in value] if isinstance(value, list) else value
