@@ -97,7 +97,7 @@ class Archive:
         family = choose(_FAMILY_SYLLABLES) + choose(_FAMILY_SYLLABLES).lower()
         family += choose(_FAMILY_ENDS)
         born = date(1930, 1, 1) + timedelta(days=self._random.randrange(33_000))
-        patient = _document(
+        patient = document(
             PatientName={"Alphabetic": f"{family}^{choose(_GIVEN)}"},
             PatientID=f"P{number:07d}",
             PatientBirthDate=f"{born:%Y%m%d}",
@@ -113,7 +113,7 @@ class Archive:
         modality, _, series, instances = kind
         day = f"{_FIRST_DAY + timedelta(days=number // _STUDIES_A_DAY):%Y%m%d}"
         uid = Uid(f"2.25.{10**12 + number}")
-        study = patient | _document(
+        study = patient | document(
             StudyInstanceUID=uid,
             StudyDate=day,
             StudyTime=f"{within(0, 23):02d}{within(0, 59):02d}{within(0, 59):02d}",
@@ -127,7 +127,7 @@ class Archive:
         name = patient["00100010"]["Value"][0]["Alphabetic"]
         patient_id = patient["00100020"]["Value"][0]
         for series_number in range(1, within(*series) + 1):
-            attributes = _document(
+            attributes = document(
                 SeriesInstanceUID=f"{uid}.{series_number}",
                 Modality="SR" if series_number == 6 else modality,
                 SeriesNumber=series_number,
@@ -145,7 +145,7 @@ def _instance(
 ) -> NewInstance:
     path = ResourcePath(study, Uid(f"{study}.{series}"), Uid(f"{study}.{series}.{number}"))
     blob_id = new_blob_id()
-    own = _document(
+    own = document(
         SOPClassUID="1.2.840.10008.5.1.4.1.1.2",
         SOPInstanceUID=path.instance,
         InstanceNumber=number,
@@ -160,7 +160,8 @@ def _instance(
     )
 
 
-def _document(**values: object) -> Document:
+def document(**values: object) -> Document:
+    """A data set of these values by keyword."""
     elements = {}
     for keyword, value in values.items():
         tag = tag_for_keyword(keyword)

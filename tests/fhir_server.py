@@ -41,6 +41,13 @@ class FhirTestServer:
         bundle = httpx.get(f"{self.url}/{resource_type}", params={"_count": "1000"}).json()
         return [entry["resource"] for entry in bundle.get("entry", ())]
 
+    def count(self, resource_type: str) -> int:
+        """How many resources of a type there are."""
+        found: int = httpx.get(f"{self.url}/{resource_type}", params={"_count": "1"}).json()[
+            "total"
+        ]
+        return found
+
     def one(self, resource_type: str) -> dict[str, Any]:
         """The only resource of a type."""
         [found] = self.all(resource_type)
