@@ -17,6 +17,7 @@ from shared.fhir.date_time import Clock, fhir_moment
 from shared.fhir.human_name import display
 from shared.fhir.identifier import plain
 from shared.fhir.mapping_warning import Warnings
+from shared.fhir.partition import uid_key
 from shared.fhir.pruning import prune
 from shared.fhir.quantity import quantity, whole_number
 from shared.fhir.reference import literal
@@ -59,6 +60,7 @@ NO_TIME = "The report tells no time of irradiation."
 class _Report:
     """A report that is being mapped."""
 
+    partition_name: str
     instance: InstanceContent
     root: ContentItem
     study: Proposed
@@ -80,6 +82,11 @@ class _Report:
             "performer": self._performers(),
             "device": self._device(),
         }
+
+    def proposed(self, uid: str, resource: Resource) -> Proposed:
+        """An Observation that is known by a UID."""
+        key = uid_key(self.partition_name, uid, self.rules)
+        return Proposed(key, prune({**resource, "identifier": [plain(key)]}))
 
     def _status(self) -> str:
         report = self.root.data_set
@@ -137,7 +144,9 @@ def map_dose_reports(
             root = ContentItem.of_report(DataSet(instance.document), rules.scheme_systems)
             if instance.is_whole and root.code in _REPORTS:
                 about = warnings.within(instance.uid)
-                report = _Report(instance, root, imaging_study, subject, rules, about)
+                report = _Report(
+                    content.partition_name, instance, root, imaging_study, subject, rules, about
+                )
                 found |= {one.full_url: one for one in _observations(report)}
     return [found[url] for url in sorted(found)]
 
@@ -156,7 +165,7 @@ def _observations(report: _Report) -> Iterable[Proposed]:
         "component": components,
     }
     yield from events
-    yield _proposed(Identifier.of_uid(report.instance.uid), resource)
+    yield report.proposed(report.instance.uid, resource)
 
 
 def _totals(root: ContentItem) -> Iterable[Resource]:
@@ -190,7 +199,7 @@ def _events(report: _Report, base: Resource) -> Iterable[Proposed]:
             "bodySite": None if region is None else _concept(region),
             "component": [part for item in items for part in _component(item, None)],
         }
-        yield _proposed(Identifier.of_uid(uid), resource)
+        yield report.proposed(uid, resource)
 
 
 def _component(item: ContentItem, place: ContentItem | None) -> Iterable[Resource]:
@@ -229,7 +238,3 @@ def _in_words(components: Sequence[Resource]) -> str:
             name = one["code"]["text"] or one["code"]["coding"][0].get("display", "")
             said.append(f"{name} {amount['value']:g} {amount.get('unit', '')}".strip())
     return "; ".join(said)
-
-
-def _proposed(key: Identifier, resource: Resource) -> Proposed:
-    return Proposed(key, prune({**resource, "identifier": [plain(key)]}))

@@ -6,7 +6,6 @@ arrays are sorted, so that the same study always gives the same resource.
 
 from collections.abc import Sequence
 from functools import cache
-from urllib.parse import quote
 
 from shared.fhir.coding import concept, modality_coding
 from shared.fhir.data_set import DataSet
@@ -16,6 +15,7 @@ from shared.fhir.identifier import plain
 from shared.fhir.imaging_series import map_series, series_order
 from shared.fhir.made import Made
 from shared.fhir.mapping_warning import Warnings
+from shared.fhir.partition import uid_key
 from shared.fhir.practitioner import map_practitioner, persons, reference
 from shared.fhir.pruning import prune
 from shared.fhir.reference import literal
@@ -32,20 +32,12 @@ _REASONS = (
 _PLACES = ("InstitutionalDepartmentName", "PerformedLocation", "InstitutionName")
 
 
-def study_key(partition_name: str, uid: str, rules: MappingRules) -> Identifier:
-    """What an ImagingStudy is found by: the same study may be in several partitions."""
-    if partition_name == rules.default_partition:
-        return Identifier.of_uid(uid)
-    value = f"{quote(partition_name, safe='')}|{uid}"
-    return Identifier(f"{rules.dicomweb_url}/partition", quote(value, safe=""))
-
-
 def map_imaging_study(
     content: StudyContent, subject: Resource, rules: MappingRules, made: Made, warnings: Warnings
 ) -> Proposed:
     """The ImagingStudy; devices and practitioners it refers to are added to what is made."""
     data_set = DataSet(content.document)
-    key = study_key(content.partition_name, content.uid, rules)
+    key = uid_key(content.partition_name, content.uid, rules)
     series = [
         map_series(one, rules, made, warnings) for one in sorted(content.series, key=series_order)
     ]

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.errors import AmbiguousIdentityError
+from shared.fhir.partition import is_known_by
 from shared.fhir.resource import Identifier, Proposed, Resource
+from shared.fhir.rules import MappingRules
 from shared.fhir.search import FhirSearch
 from shared.fhir.study_resources import StudyResources
 from shared.ports import FhirServer
@@ -20,12 +22,14 @@ class Existing:
     Attributes:
         found: By the full URLs that stand for them.
         orders: ServiceRequests by the system and value of their accession number.
+        has_siblings: Whether the same study of other partitions is there.
         stale: Observations of the study, in case they are not proposed any more.
     """
 
     found: dict[str, Resource] = field(default_factory=dict)
     orders: dict[tuple[str, str], Sequence[Resource]] = field(default_factory=dict)
     stale: Sequence[Resource] = ()
+    has_siblings: bool = False
 
     @property
     def references(self) -> Mapping[str, str]:
@@ -38,7 +42,7 @@ def reference_to(resource: Resource) -> str:
     return f"{resource['resourceType']}/{resource['id']}"
 
 
-async def look_up(server: FhirServer, resources: StudyResources) -> Existing:
+async def look_up(server: FhirServer, resources: StudyResources, rules: MappingRules) -> Existing:
     """Find what is there.
 
     Raises:
@@ -52,9 +56,11 @@ async def look_up(server: FhirServer, resources: StudyResources) -> Existing:
     )
     existing = Existing()
     for one, answer in zip(proposed, answers, strict=False):
-        chosen = await _chosen(server, one, answer)
+        chosen = await _chosen(server, one, answer, rules)
         if chosen is not None:
             existing.found[one.full_url] = chosen
+        elif one is resources.imaging_study:
+            existing.has_siblings = len(answer) > 0
     for key, answer in zip(orders, answers[len(proposed) :], strict=True):
         existing.orders[key.system, key.value] = answer
     study = existing.found.get(resources.imaging_study.full_url)
@@ -63,14 +69,14 @@ async def look_up(server: FhirServer, resources: StudyResources) -> Existing:
     return existing
 
 
-async def find_study(server: FhirServer, key: Identifier) -> Resource | None:
+async def find_study(server: FhirServer, key: Identifier, rules: MappingRules) -> Resource | None:
     """The ImagingStudy of an identifier.
 
     Raises:
         AmbiguousIdentityError: There are several.
     """
     [answer] = await server.search([FhirSearch.by_identifier("ImagingStudy", key)])
-    return _only(_exact(answer, key))
+    return _only(_exact(answer, key, rules))
 
 
 async def observations_of(server: FhirServer, study: Resource) -> Sequence[Resource]:
@@ -109,9 +115,9 @@ def _order_keys(imaging_study: Resource) -> Sequence[Identifier]:
 
 
 async def _chosen(
-    server: FhirServer, proposed: Proposed, answer: Sequence[Resource]
+    server: FhirServer, proposed: Proposed, answer: Sequence[Resource], rules: MappingRules
 ) -> Resource | None:
-    exact = _exact(answer, proposed.key)
+    exact = _exact(answer, proposed.key, rules)
     if proposed.type == "Patient":
         return await _patient(server, exact)
     if proposed.type == "ImagingStudy":
@@ -120,16 +126,8 @@ async def _chosen(
     return min(exact, key=lambda one: str(one["id"]), default=None)
 
 
-def _exact(answer: Sequence[Resource], key: Identifier) -> Sequence[Resource]:
-    """Those that have the identifier: a server may search without regard to case."""
-    return [
-        one
-        for one in answer
-        if any(
-            identifier.get("system") == key.system and identifier.get("value") == key.value
-            for identifier in one.get("identifier", ())
-        )
-    ]
+def _exact(answer: Sequence[Resource], key: Identifier, rules: MappingRules) -> Sequence[Resource]:
+    return [one for one in answer if is_known_by(one, key, rules)]
 
 
 async def _patient(server: FhirServer, answer: Sequence[Resource]) -> Resource | None:
@@ -165,7 +163,7 @@ def _only(found: Sequence[Resource]) -> Resource | None:
     return found[0] if found else None
 
 
-def endpoint_of(proposed: Proposed, answer: Sequence[Resource]) -> str | None:
+def endpoint_of(proposed: Proposed, answer: Sequence[Resource], rules: MappingRules) -> str | None:
     """The reference to an Endpoint that was found."""
-    exact = _exact(answer, proposed.key)
+    exact = _exact(answer, proposed.key, rules)
     return min((reference_to(one) for one in exact), default=None)

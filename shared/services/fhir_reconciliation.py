@@ -22,7 +22,6 @@ from shared.errors import (
     StoreUnavailableError,
 )
 from shared.fhir.endpoint import map_endpoint
-from shared.fhir.imaging_study import study_key
 from shared.fhir.merge import (
     is_same,
     merge_imaging_study,
@@ -31,6 +30,7 @@ from shared.fhir.merge import (
     without_ours,
 )
 from shared.fhir.ownership import is_ours, mark
+from shared.fhir.partition import uid_key
 from shared.fhir.r5 import to_r5
 from shared.fhir.resource import Proposed, Resource
 from shared.fhir.rules import DeletedStudyRule, MappingRules, SyncRules
@@ -116,7 +116,7 @@ class Reconciliation:
         endpoint = await self._endpoint(partition)
         outcome = ReconcileOutcome.UNCHANGED
         while True:
-            existing = await look_up(self.server, resources)
+            existing = await look_up(self.server, resources, self.mapping)
             writes = await self._writes(resources, existing, endpoint, partition)
             first = self._first(writes)
             if not first:
@@ -141,7 +141,8 @@ class Reconciliation:
             resource = finished(proposed.resource)
             held = existing.found.get(proposed.full_url)
             if held is None:
-                writes.append(_creation(proposed, resource))
+                narrow = existing.has_siblings and proposed is resources.imaging_study
+                writes.append(_creation(proposed, resource, endpoint if narrow else None))
             elif not is_same(merged := self._merged(held, resource, endpoint), held):
                 writes.append(_change(merged, held))
         return writes + self._stale(resources, existing)
@@ -202,7 +203,7 @@ class Reconciliation:
         search = FhirSearch.by_identifier("Endpoint", proposed.key)
         for _ in range(2):
             [answer] = await self.server.search([search])
-            found = endpoint_of(proposed, answer)
+            found = endpoint_of(proposed, answer, self.mapping)
             if found is not None:
                 self._endpoints[partition] = found
                 return found
@@ -218,7 +219,7 @@ class Reconciliation:
     async def _take_away(self, partition: str, uid: str) -> ReconcileOutcome:
         """Tell of a study that is gone, as the rules say."""
         rule = self.rules.deleted_studies
-        study = await find_study(self.server, study_key(partition, uid, self.mapping))
+        study = await find_study(self.server, uid_key(partition, uid, self.mapping), self.mapping)
         if study is None or rule is DeletedStudyRule.KEEP:
             return ReconcileOutcome.UNCHANGED
         left = without_ours(study, await self._endpoint(partition), self.mapping)
@@ -251,8 +252,11 @@ def _mapped(content: StudyContent, rules: MappingRules) -> StudyResources:
         raise FhirMappingError("The study cannot be said in FHIR.") from error
 
 
-def _creation(proposed: Proposed, resource: Resource) -> FhirWrite:
+def _creation(proposed: Proposed, resource: Resource, endpoint: str | None = None) -> FhirWrite:
+    """That a resource is made, unless one with its identifier, and that endpoint, is there."""
     search = FhirSearch.by_identifier(proposed.type, proposed.key)
+    if endpoint is not None:
+        search = FhirSearch(proposed.type, (*search.parameters, ("endpoint", endpoint)))
     return FhirWrite(
         "POST", proposed.type, resource, full_url=proposed.full_url, if_none_exist=search
     )
