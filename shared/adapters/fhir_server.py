@@ -34,12 +34,18 @@ from shared.adapters.fhir_bundles import (
     writing,
     written,
 )
-from shared.errors import FhirAccessError, FhirRefusedError, StoreUnavailableError
+from shared.errors import (
+    FhirAccessError,
+    FhirConflictError,
+    FhirRefusedError,
+    StoreUnavailableError,
+)
 from shared.fhir.resource import Resource
 from shared.fhir.search import FhirSearch
 from shared.ports import FhirRelease, FhirServer, FhirWrite, FhirWritten
 
 _FHIR_JSON = "application/fhir+json"
+_OUTCOME = "OperationOutcome"
 _FORM = "application/x-www-form-urlencoded"
 _MAX_ANSWER_BYTES = 64 * 1_048_576
 _MAX_PAGES = 20
@@ -132,6 +138,8 @@ class HttpFhirServer(FhirServer):
     async def _posted(self, bundle: Resource, **headers: str) -> Resource:
         status, body, _ = await self._send(self._request("POST", "", bundle, headers))
         if status in _GONE:
+            if bundle["type"] == "transaction" and body.get("resourceType") == _OUTCOME:
+                raise FhirConflictError("A resource of the FHIR server is gone.")
             raise FhirAccessError("There is no FHIR server at the base address.")
         check(status, body)
         return body
@@ -180,8 +188,10 @@ class HttpFhirServer(FhirServer):
         resource = write.resource and _with_references(write.resource, known)
         request = self._request(write.method, f"/{write.url}", resource, headers)
         status, body, answered = await self._send(request)
-        if write.method == "DELETE" and status in _GONE:
+        if status in _GONE and write.method == "DELETE":
             return FhirWritten(HTTPStatus.NO_CONTENT)
+        if status in _GONE and write.method == "PUT":
+            raise FhirConflictError("A resource of the FHIR server is gone.")
         check(status, body)
         location = answered.get("Location")
         if location is None and write.if_none_exist is not None:

@@ -19,7 +19,6 @@ from shared.errors import (
     FhirConflictError,
     FhirMappingError,
     FhirRefusedError,
-    StoreUnavailableError,
 )
 from shared.fhir.endpoint import map_endpoint
 from shared.fhir.merge import (
@@ -52,8 +51,9 @@ from shared.services.fhir_study_content import StudyContents
 PERMANENT = (FhirRefusedError, FhirMappingError, AmbiguousIdentityError)
 """Errors that trying again soon does not mend: the study is put aside."""
 
-_TRIES = 7
-_PAUSE_SECONDS = 0.2
+_TRIES = 6
+_PAUSE_SECONDS = 0.1
+_CONFLICT = HTTPStatus.CONFLICT.value
 _MAX_ENTRIES = 500
 
 
@@ -86,26 +86,31 @@ class Reconciliation:
             FhirRefusedError: It refuses the study; FhirMappingError, AmbiguousIdentityError.
         """
         lock = self._locks.setdefault((partition_name, study_uid), asyncio.Lock())
+        most = self.rules.max_instances
         async with lock:
             try:
-                return await self._until_done(partition_name, study_uid, self.rules.max_instances)
+                return await self._until_done(partition_name, study_uid, most)
             except FhirRefusedError as error:
-                if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                    most = 0
+                elif not await self._has_lost_endpoint(partition_name):
                     raise
-                return await self._until_done(partition_name, study_uid, 0)
+            return await self._until_done(partition_name, study_uid, most)
 
     async def _until_done(self, partition: str, uid: str, most: int) -> ReconcileOutcome:
         """Try again as long as others change the same resources."""
         for attempt in range(_TRIES):
+            if attempt:
+                pause = _PAUSE_SECONDS * 2**attempt
+                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - no secret
             try:
                 done = await self._once(partition, uid, most)
             except FhirConflictError:
-                done = None
+                continue
             if done is not None:
                 return done
-            pause = _PAUSE_SECONDS * 2**attempt
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - no secret
-        raise StoreUnavailableError("The FHIR server's resources change too fast.")
+        # Others must get past it: what is in use may be refused to be deleted by this, for ever.
+        raise FhirRefusedError("The FHIR server finds a conflict again and again.", _CONFLICT)
 
     async def _once(self, partition: str, uid: str, most: int) -> ReconcileOutcome | None:
         """Reconcile; None where others were at it too."""
@@ -215,6 +220,11 @@ class Reconciliation:
                 self._endpoints[partition] = written.reference
                 return written.reference
         raise FhirConflictError("The Endpoint that was made is not found.")
+
+    async def _has_lost_endpoint(self, partition: str) -> bool:
+        """Whether the Endpoint of a partition, which has been found earlier, is not there now."""
+        known = self._endpoints.pop(partition, None)
+        return known is not None and await self.server.read(known) is None
 
     async def _take_away(self, partition: str, uid: str) -> ReconcileOutcome:
         """Tell of a study that is gone, as the rules say."""
