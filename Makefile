@@ -35,7 +35,7 @@ serve-azurite: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	$(BIN)/lint-imports --cache-dir .cache/import-linter
 
 fmt: $(STAMP)
