@@ -23,12 +23,13 @@ _SERIES_SAID = (
     *("uid", "number", "modality", "description", "numberOfInstances", "bodySite", "laterality"),
     *("specimen", "started", "performer", "instance"),
 )
+_GROWING = ("version", "deviceName", "name")
 _NOT_COMPARED = ("meta", "text")
 
 
 def is_same(first: Resource, second: Resource) -> bool:
     """Whether two say the same; servers write meta and text, and how a decimal looks."""
-    return _compared(first) == _compared(second)
+    return _compared(first) == _compared(second) and _labels(first) == _labels(second)
 
 
 def merge_own(existing: Resource, proposed: Resource, rules: MappingRules) -> Resource:
@@ -37,6 +38,21 @@ def merge_own(existing: Resource, proposed: Resource, rules: MappingRules) -> Re
         return existing
     kept = {name: existing[name] for name in _KEPT if name in existing}
     return {**kept, **proposed, "meta": _meta(existing, proposed)}
+
+
+def merge_shared(existing: Resource, proposed: Resource, rules: MappingRules) -> Resource:
+    """A resource that many studies tell of, as a Device: if it is ours, it learns, and forgets not.
+
+    Old studies name old software; so the order in which studies are told does not matter.
+    """
+    if not is_ours(existing, rules):
+        return existing
+    grown = {
+        name: [*existing[name], *(one for one in proposed[name] if one not in existing[name])]
+        for name in _GROWING
+        if name in existing and name in proposed
+    }
+    return {**proposed, **existing, **grown}
 
 
 def merge_patient(
@@ -86,7 +102,9 @@ def merge_imaging_study(
     merged["numberOfSeries"] = len(merged["series"])
     merged["numberOfInstances"] = sum(map(_instance_count, merged["series"]))
     if foreign:
-        merged["modality"] = _united(proposed.get("modality", []), existing.get("modality", []))
+        merged["modality"] = _united(
+            proposed.get("modality", []), _foreign_modalities(existing, foreign, ours=ours)
+        )
     if ours:
         merged["meta"] = _meta(existing, proposed)
     return {name: value for name, value in merged.items() if value not in ([], None)}
@@ -96,11 +114,9 @@ def without_ours(existing: Resource, endpoint: str, rules: MappingRules) -> Reso
     """An ImagingStudy without our series; None if it is ours, and nothing foreign is in it."""
     ours = is_ours(existing, rules)
     foreign = foreign_series(existing, endpoint, ours=ours)
-    others = {
-        name: existing[name]
-        for name in ("note", "extension", "encounter", "contained")
-        if existing.get(name)
-    }
+    others = _foreign_identifiers(existing, rules) or any(
+        existing.get(name) for name in ("note", "extension", "encounter", "contained")
+    )
     endpoints = [one for one in existing.get("endpoint", []) if one.get("reference") != endpoint]
     if ours and not (foreign or others or endpoints):
         return None
@@ -109,6 +125,8 @@ def without_ours(existing: Resource, endpoint: str, rules: MappingRules) -> Reso
     left = {**existing, "series": foreign, "endpoint": endpoints}
     left["numberOfSeries"] = len(foreign)
     left["numberOfInstances"] = sum(map(_instance_count, foreign))
+    if ours and not foreign:
+        left["status"] = "entered-in-error"  # Withdrawn, but for what others say of it.
     return {name: value for name, value in left.items() if value not in ([], None)}
 
 
@@ -153,18 +171,27 @@ def _instance_count(series: Resource) -> int:
 def _study_identifiers(
     existing: Resource, proposed: Resource, rules: MappingRules, *, ours: bool
 ) -> list[Resource]:
-    """All that are proposed, then those of others; accession numbers of ours are all ours."""
+    if ours:
+        return _united(proposed["identifier"], _foreign_identifiers(existing, rules))
+    return _united(existing.get("identifier", []), proposed["identifier"])
+
+
+def _foreign_identifiers(existing: Resource, rules: MappingRules) -> list[Resource]:
+    """The identifiers in a study of ours that others gave it; accession numbers are all ours."""
     systems = {DICOM_UID_SYSTEM, f"{rules.dicomweb_url}/partition", rules.study_id_system}
-    others = [
+    return [
         one
         for one in existing.get("identifier", [])
-        if not (ours and (one.get("system") in systems or _is_accession(one)))
+        if one.get("system") not in systems and not _is_accession(one)
     ]
-    return (
-        _united(proposed["identifier"], others)
-        if ours
-        else _united(existing.get("identifier", []), proposed["identifier"])
-    )
+
+
+def _foreign_modalities(
+    existing: Resource, foreign: Sequence[Resource], *, ours: bool
+) -> list[Resource]:
+    """The modalities of a study that are not only ours."""
+    theirs = {_key(one["modality"]) for one in foreign if "modality" in one}
+    return [one for one in existing.get("modality", []) if not ours or _key(one) in theirs]
 
 
 def _is_accession(identifier: Resource) -> bool:
@@ -181,8 +208,10 @@ def _united(first: Sequence[Resource], second: Sequence[Resource]) -> list[Resou
 
 
 def _key(one: Resource) -> tuple[Any, ...]:
-    """What tells an identifier, reference or coding from others."""
-    return tuple(one.get(name) for name in ("system", "value", "code", "reference"))
+    """What tells an identifier, reference, coding or concept from others."""
+    codings = tuple((coding.get("system"), coding.get("code")) for coding in one.get("coding", ()))
+    parts = ("system", "value", "code", "reference", "text")
+    return (*(one.get(name) for name in parts), codings)
 
 
 def _renamed(existing: Sequence[Resource], names: Sequence[Resource]) -> list[Resource]:
@@ -212,3 +241,13 @@ def _meta(existing: Resource, proposed: Resource) -> Mapping[str, Any]:
 
 def _compared(resource: Resource) -> Resource:
     return {name: value for name, value in resource.items() if name not in _NOT_COMPARED}
+
+
+def _labels(resource: Resource) -> set[tuple[str, Any, Any]]:
+    """What is in meta that is not the server's own."""
+    meta = resource.get("meta", {})
+    return {
+        (name, one.get("system"), one.get("code"))
+        for name in ("tag", "security")
+        for one in meta.get(name, ())
+    }

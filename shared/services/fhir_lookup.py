@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import batched
 
 from shared.errors import AmbiguousIdentityError
 from shared.fhir.partition import is_known_by
@@ -12,6 +13,8 @@ from shared.fhir.study_resources import StudyResources
 from shared.ports import FhirServer
 
 _MAX_HOPS = 5
+_MAX_SEARCHES = 500
+_PAGE = "500"
 _DOSE_REPORTS = tuple(f"urn:oid:1.2.840.10008.5.1.4.1.1.88.{number}" for number in (67, 68, 76))
 
 
@@ -50,10 +53,9 @@ async def look_up(server: FhirServer, resources: StudyResources, rules: MappingR
     """
     proposed = resources.proposed
     orders = _order_keys(resources.imaging_study.resource)
-    answers = await server.search(
-        [FhirSearch.by_identifier(one.type, one.key) for one in proposed]
-        + [FhirSearch.by_identifier("ServiceRequest", key) for key in orders]
-    )
+    searches = [FhirSearch.by_identifier(one.type, one.key) for one in proposed]
+    searches += [FhirSearch.by_identifier("ServiceRequest", key) for key in orders]
+    answers = await _answers(server, searches)
     existing = Existing()
     for one, answer in zip(proposed, answers, strict=False):
         chosen = await _chosen(server, one, answer, rules)
@@ -64,9 +66,24 @@ async def look_up(server: FhirServer, resources: StudyResources, rules: MappingR
     for key, answer in zip(orders, answers[len(proposed) :], strict=True):
         existing.orders[key.system, key.value] = answer
     study = existing.found.get(resources.imaging_study.full_url)
-    if study is not None and (resources.observations or has_dose_reports(study)):
+    if study is None:
+        return existing
+    patient = resources.patient
+    if patient is not None and patient.full_url not in existing.found:
+        existing.found |= await _subject(server, study, patient, rules)
+    if resources.observations or has_dose_reports(study):
         existing.stale = await observations_of(server, study)
     return existing
+
+
+async def _answers(
+    server: FhirServer, searches: Sequence[FhirSearch]
+) -> Sequence[Sequence[Resource]]:
+    """What searches find; a bundle takes no more than some hundreds."""
+    found: list[Sequence[Resource]] = []
+    for some in batched(searches, _MAX_SEARCHES, strict=False):
+        found += await server.search(some)
+    return found
 
 
 async def find_study(server: FhirServer, key: Identifier, rules: MappingRules) -> Resource | None:
@@ -81,7 +98,8 @@ async def find_study(server: FhirServer, key: Identifier, rules: MappingRules) -
 
 async def observations_of(server: FhirServer, study: Resource) -> Sequence[Resource]:
     """The Observations that are part of an ImagingStudy."""
-    [found] = await server.search([FhirSearch("Observation", (("part-of", reference_to(study)),))])
+    asked = (("part-of", reference_to(study)), ("_count", _PAGE))
+    [found] = await server.search([FhirSearch("Observation", asked)])
     return found
 
 
@@ -148,6 +166,20 @@ async def _patient(server: FhirServer, answer: Sequence[Resource]) -> Resource |
             break
         patient = found
     raise AmbiguousIdentityError("The patient has been merged in a circle, or into nobody.")
+
+
+async def _subject(
+    server: FhirServer, study: Resource, patient: Proposed, rules: MappingRules
+) -> Mapping[str, Resource]:
+    """The patient, if the ImagingStudy names him though a search has not found him.
+
+    Some servers find no identifiers with a vertical line in them, or none soon after a change.
+    """
+    reference = str(study.get("subject", {}).get("reference", ""))
+    found = await server.read(reference) if reference.startswith("Patient/") else None
+    if found is None or not is_known_by(found, patient.key, rules):
+        return {}
+    return {patient.full_url: found}
 
 
 def _survivor(patient: Resource) -> str | None:

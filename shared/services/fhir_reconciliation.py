@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
+from itertools import batched
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -26,12 +27,13 @@ from shared.fhir.merge import (
     merge_imaging_study,
     merge_own,
     merge_patient,
+    merge_shared,
     without_ours,
 )
 from shared.fhir.ownership import is_ours, mark
-from shared.fhir.partition import uid_key
+from shared.fhir.partition import is_known_by, uid_key
 from shared.fhir.r5 import to_r5
-from shared.fhir.resource import Proposed, Resource
+from shared.fhir.resource import Identifier, Proposed, Resource
 from shared.fhir.rules import DeletedStudyRule, MappingRules, SyncRules
 from shared.fhir.search import FhirSearch
 from shared.fhir.study_content import StudyContent
@@ -148,7 +150,7 @@ class Reconciliation:
             if held is None:
                 narrow = existing.has_siblings and proposed is resources.imaging_study
                 writes.append(_creation(proposed, resource, endpoint if narrow else None))
-            elif not is_same(merged := self._merged(held, resource, endpoint), held):
+            elif not is_same(merged := self._merged(held, resource, endpoint, proposed.key), held):
                 writes.append(_change(merged, held))
         return writes + self._stale(resources, existing)
 
@@ -169,16 +171,22 @@ class Reconciliation:
 
         return finished
 
-    def _merged(self, held: Resource, resource: Resource, endpoint: str) -> Resource:
+    def _merged(
+        self, held: Resource, resource: Resource, endpoint: str, key: Identifier
+    ) -> Resource:
         match held["resourceType"]:
+            case "Patient" if not is_known_by(held, key, self.mapping):
+                return held  # Others have merged two patients: this is who is left.
             case "Patient":
                 return merge_patient(held, resource, self.rules.patients, self.mapping)
             case "ImagingStudy":
                 return merge_imaging_study(held, resource, endpoint, self.mapping)
             case "ServiceRequest":
                 return held  # Orders are of those who give them.
-            case _:
+            case "Observation":
                 return merge_own(held, resource, self.mapping)
+            case _:
+                return merge_shared(held, resource, self.mapping)
 
     def _stale(self, resources: StudyResources, existing: Existing) -> list[FhirWrite]:
         """Observations whose reports are not there any more."""
@@ -250,7 +258,8 @@ class Reconciliation:
                 writes.append(_change(left, study))
         if not writes:
             return ReconcileOutcome.UNCHANGED
-        await self.server.write(writes)
+        for some in batched(writes, _MAX_ENTRIES, strict=False):
+            await self.server.write(some)
         return ReconcileOutcome.WRITTEN
 
 
