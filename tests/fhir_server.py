@@ -21,6 +21,7 @@ class FhirTestServer:
     """A server that forgets all when it is reset."""
 
     address: str
+    http: httpx.Client
 
     @property
     def url(self) -> str:
@@ -29,21 +30,21 @@ class FhirTestServer:
 
     def reset(self) -> None:
         """Forget everything."""
-        httpx.post(f"{self.address}/_test/reset").raise_for_status()
+        self.http.post(f"{self.address}/_test/reset").raise_for_status()
 
     def log(self) -> list[dict[str, Any]]:
         """The requests it has had: method, URL, status, and the entries of bundles."""
-        found: list[dict[str, Any]] = httpx.get(f"{self.address}/_test/log").json()
+        found: list[dict[str, Any]] = self.http.get(f"{self.address}/_test/log").json()
         return found
 
     def all(self, resource_type: str) -> list[dict[str, Any]]:
         """All resources of a type."""
-        bundle = httpx.get(f"{self.url}/{resource_type}", params={"_count": "1000"}).json()
+        bundle = self.http.get(f"{self.url}/{resource_type}", params={"_count": "1000"}).json()
         return [entry["resource"] for entry in bundle.get("entry", ())]
 
     def count(self, resource_type: str) -> int:
         """How many resources of a type there are."""
-        found: int = httpx.get(f"{self.url}/{resource_type}", params={"_count": "1"}).json()[
+        found: int = self.http.get(f"{self.url}/{resource_type}", params={"_count": "1"}).json()[
             "total"
         ]
         return found
@@ -55,7 +56,7 @@ class FhirTestServer:
 
     def create(self, resource: dict[str, Any]) -> dict[str, Any]:
         """Make a resource, as somebody else would."""
-        answer = httpx.post(f"{self.url}/{resource['resourceType']}", json=resource)
+        answer = self.http.post(f"{self.url}/{resource['resourceType']}", json=resource)
         assert answer.status_code == 201, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -63,7 +64,7 @@ class FhirTestServer:
     def update(self, resource: dict[str, Any]) -> dict[str, Any]:
         """Write a resource, as somebody else would."""
         url = f"{self.url}/{resource['resourceType']}/{resource['id']}"
-        answer = httpx.put(url, json=resource)
+        answer = self.http.put(url, json=resource)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -78,7 +79,10 @@ def running_fhir_server(*arguments: str) -> Iterator[FhirTestServer]:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
             assert address.startswith("http://127.0.0.1:"), "the FHIR server has not started"
-            yield FhirTestServer(address)
+            # The server ends connections that are idle for five seconds.
+            limits = httpx.Limits(keepalive_expiry=2)
+            with httpx.Client(limits=limits, timeout=30) as http:
+                yield FhirTestServer(address, http)
         finally:
             process.kill()
 
