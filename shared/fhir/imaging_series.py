@@ -19,7 +19,7 @@ BAD_NUMBER = "FHIR takes no such number, and it was left out."
 
 _URI = "urn:ietf:rfc:3986"
 _OTHER = "OT"
-_NUMBERS = range(2**31)
+_HIGHEST_NUMBER = 2**31 - 1
 _LATERALITIES = {
     "R": {"system": SCT, "code": "24028007", "display": "Right"},
     "L": {"system": SCT, "code": "7771000", "display": "Left"},
@@ -89,9 +89,10 @@ def _order(number: int | None, uid: str) -> tuple[bool, int, str]:
 
 def _number(data_set: DataSet, keyword: str, warnings: Warnings) -> int | None:
     number = data_set.integer(keyword)
-    if number in _NUMBERS or (number is None and not data_set.has(keyword)):
+    if number is not None and 0 <= number <= _HIGHEST_NUMBER:
         return number
-    warnings.add(tag(keyword), BAD_NUMBER)
+    if data_set.has(keyword):
+        warnings.add(tag(keyword), BAD_NUMBER)
     return None
 
 
