@@ -7,12 +7,11 @@ often as one likes, and by several at once.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from http import HTTPStatus
 from itertools import batched
-from typing import Any
 from weakref import WeakValueDictionary
 
 from shared.errors import (
@@ -33,7 +32,7 @@ from shared.fhir.merge import (
 from shared.fhir.ownership import is_ours, mark
 from shared.fhir.partition import is_known_by, uid_key
 from shared.fhir.r5 import to_r5
-from shared.fhir.resource import Identifier, Proposed, Resource
+from shared.fhir.resource import Identifier, Resource
 from shared.fhir.rules import DeletedStudyRule, MappingRules, SyncRules
 from shared.fhir.search import FhirSearch
 from shared.fhir.study_content import StudyContent
@@ -46,9 +45,9 @@ from shared.services.fhir_lookup import (
     look_up,
     observations_of,
     order_reference,
-    reference_to,
 )
 from shared.services.fhir_study_content import StudyContents
+from shared.services.fhir_transaction import change, creation, referring, removal
 
 PERMANENT = (FhirRefusedError, FhirMappingError, AmbiguousIdentityError)
 """Errors that trying again soon does not mend: the study is put aside."""
@@ -106,7 +105,7 @@ class Reconciliation:
                 pause = _PAUSE_SECONDS * 2**attempt
                 await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - no secret
             try:
-                done = await self._once(partition, uid, most)
+                done = await self._once(partition, uid, most, is_last=attempt == _TRIES - 1)
             except FhirConflictError:
                 continue
             if done is not None:
@@ -114,29 +113,34 @@ class Reconciliation:
         # Others must get past it: what is in use may be refused to be deleted by this, for ever.
         raise FhirRefusedError("The FHIR server finds a conflict again and again.", _CONFLICT)
 
-    async def _once(self, partition: str, uid: str, most: int) -> ReconcileOutcome | None:
+    async def _once(
+        self, partition: str, uid: str, most: int, *, is_last: bool
+    ) -> ReconcileOutcome | None:
         """Reconcile; None where others were at it too."""
         content = await self.contents.read(partition, uid, most)
         if content is None:
-            return await self._take_away(partition, uid)
+            return await self._take_away(partition, uid, withdraws=is_last)
         resources = _mapped(content, self.mapping)
         endpoint = await self._endpoint(partition)
-        outcome = ReconcileOutcome.UNCHANGED
-        while True:
-            existing = await look_up(self.server, resources, self.mapping)
-            writes = await self._writes(resources, existing, endpoint, partition)
+        existing = await look_up(self.server, resources, self.mapping)
+        writes = await self._writes(resources, existing, endpoint, partition)
+        return await self._written(writes) if writes else ReconcileOutcome.UNCHANGED
+
+    async def _written(self, writes: Sequence[FhirWrite]) -> ReconcileOutcome | None:
+        """Make changes, in as many transactions as it takes; None if others were at it too."""
+        while writes:
             first = self._first(writes)
-            if not first:
-                return outcome
-            written = await self.server.write(first)
-            outcome = ReconcileOutcome.WRITTEN
-            if any(
-                write.if_none_exist is not None and done.status == HTTPStatus.OK
-                for write, done in zip(first, written, strict=True)
-            ):
+            done = list(zip(first, await self.server.write(first), strict=True))
+            if any(one.if_none_exist and made.status == HTTPStatus.OK for one, made in done):
                 return None  # Somebody was there first.
-            if len(first) == len(writes):
-                return outcome
+            told = {one.full_url: made.reference for one, made in done if one.full_url}
+            made = {url: reference for url, reference in told.items() if reference}
+            writes = [
+                replace(one, resource=referring(one.resource, made)) for one in writes[len(first) :]
+            ]
+            if writes and len(made) < len(told):
+                return None  # It does not tell what it has made, which has to be looked up.
+        return ReconcileOutcome.WRITTEN
 
     async def _writes(
         self, resources: StudyResources, existing: Existing, endpoint: str, partition: str
@@ -149,9 +153,9 @@ class Reconciliation:
             held = existing.found.get(proposed.full_url)
             if held is None:
                 narrow = existing.has_siblings and proposed is resources.imaging_study
-                writes.append(_creation(proposed, resource, endpoint if narrow else None))
+                writes.append(creation(proposed, resource, endpoint if narrow else None))
             elif not is_same(merged := self._merged(held, resource, endpoint, proposed.key), held):
-                writes.append(_change(merged, held))
+                writes.append(change(merged, held))
         return writes + self._stale(resources, existing)
 
     async def _finisher(
@@ -162,7 +166,7 @@ class Reconciliation:
         is_r5 = await self.server.release() is FhirRelease.R5
 
         def finished(resource: Resource) -> Resource:
-            ready: Resource = _referring(resource, known)
+            ready: Resource = referring(resource, known)
             if ready["resourceType"] == "ImagingStudy" and "basedOn" in ready:
                 subject = ready["subject"].get("reference")
                 orders = [order_reference(one, existing, subject) for one in ready["basedOn"]]
@@ -196,7 +200,7 @@ class Reconciliation:
             if one.full_url in existing.found
         }
         return [
-            _removal(one)
+            removal(one)
             for one in existing.stale
             if one["id"] not in wanted and is_ours(one, self.mapping)
         ]
@@ -223,7 +227,7 @@ class Reconciliation:
             resource = mark(proposed.resource, partition, self.mapping)
             if await self.server.release() is FhirRelease.R5:
                 resource = to_r5(resource)
-            [written] = await self.server.write([_creation(proposed, resource)])
+            [written] = await self.server.write([creation(proposed, resource)])
             if written.reference is not None:
                 self._endpoints[partition] = written.reference
                 return written.reference
@@ -234,9 +238,14 @@ class Reconciliation:
         known = self._endpoints.pop(partition, None)
         return known is not None and await self.server.read(known) is None
 
-    async def _take_away(self, partition: str, uid: str) -> ReconcileOutcome:
-        """Tell of a study that is gone, as the rules say."""
+    async def _take_away(self, partition: str, uid: str, *, withdraws: bool) -> ReconcileOutcome:
+        """Tell of a study that is gone, as the rules say.
+
+        Some servers let nothing be deleted that others refer to; it can be withdrawn, though.
+        """
         rule = self.rules.deleted_studies
+        if withdraws and rule is DeletedStudyRule.DELETE:
+            rule = DeletedStudyRule.ENTERED_IN_ERROR
         study = await find_study(self.server, uid_key(partition, uid, self.mapping), self.mapping)
         if study is None or rule is DeletedStudyRule.KEEP:
             return ReconcileOutcome.UNCHANGED
@@ -246,16 +255,16 @@ class Reconciliation:
         ]
         if left is None and rule is not DeletedStudyRule.DELETE:
             writes = [
-                _change({**one, "status": rule.value}, one)
+                change({**one, "status": rule.value}, one)
                 for one in (*observations, study)
                 if one.get("status") != rule.value
             ]
         else:
-            writes = [_removal(one) for one in observations]
+            writes = [removal(one) for one in observations]
             if left is None:
-                writes.append(_removal(study))
+                writes.append(removal(study))
             elif not is_same(left, study):
-                writes.append(_change(left, study))
+                writes.append(change(left, study))
         if not writes:
             return ReconcileOutcome.UNCHANGED
         for some in batched(writes, _MAX_ENTRIES, strict=False):
@@ -269,48 +278,3 @@ def _mapped(content: StudyContent, rules: MappingRules) -> StudyResources:
     except Exception as error:
         # Whatever a data set holds, others must get past it.
         raise FhirMappingError("The study cannot be said in FHIR.") from error
-
-
-def _creation(proposed: Proposed, resource: Resource, endpoint: str | None = None) -> FhirWrite:
-    """That a resource is made, unless one with its identifier, and that endpoint, is there."""
-    search = FhirSearch.by_identifier(proposed.type, proposed.key)
-    if endpoint is not None:
-        search = FhirSearch(proposed.type, (*search.parameters, ("endpoint", endpoint)))
-    return FhirWrite(
-        "POST", proposed.type, resource, full_url=proposed.full_url, if_none_exist=search
-    )
-
-
-def _change(resource: Resource, held: Resource) -> FhirWrite:
-    meta = {
-        name: value
-        for name, value in resource.get("meta", {}).items()
-        if name not in ("versionId", "lastUpdated")
-    }
-    written = {**resource, "meta": meta} if meta else _without_meta(resource)
-    return FhirWrite("PUT", reference_to(held), written, if_match=_version(held))
-
-
-def _removal(held: Resource) -> FhirWrite:
-    return FhirWrite("DELETE", reference_to(held), if_match=_version(held))
-
-
-def _version(held: Resource) -> str | None:
-    version = held.get("meta", {}).get("versionId")
-    return None if version is None else str(version)
-
-
-def _without_meta(resource: Resource) -> Resource:
-    return {name: value for name, value in resource.items() if name != "meta"}
-
-
-def _referring(value: Any, known: Mapping[str, str]) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """The same with references to what is there in place of full URLs."""
-    if isinstance(value, dict):
-        return {
-            name: known.get(item, item)
-            if name == "reference" and isinstance(item, str)
-            else _referring(item, known)
-            for name, item in value.items()
-        }
-    return [_referring(item, known) for item in value] if isinstance(value, list) else value

@@ -94,6 +94,19 @@ async def test_a_study_that_always_conflicts_is_put_aside_and_others_go_on(
     assert await archive.told.letters.due(later, 10) == [(DEFAULT_PARTITION_NAME, UID)]
 
 
+async def test_a_study_that_a_server_does_not_let_be_deleted_is_withdrawn(
+    archive: ToldArchive, proxy: FhirProxy
+) -> None:
+    await archive.store(dataset(StudyInstanceUID=UID))
+    await archive.tell(UID)
+    await archive.delete(UID)
+    proxy.gate = lambda request: Fault(409) if b'"DELETE"' in request.content else None
+
+    assert await archive.tell(UID) is ReconcileOutcome.WRITTEN
+
+    assert archive.study()["status"] == "entered-in-error"
+
+
 async def test_a_resource_that_is_gone_when_it_is_written_is_made_anew(
     archive: ToldArchive, proxy: FhirProxy
 ) -> None:
