@@ -72,8 +72,9 @@ def merge_patient(
         said["name"] = _renamed(existing.get("name", []), said["name"])
     if "extension" in said or "extension" in existing:
         said["extension"] = _extensions(existing.get("extension", []), said.get("extension", []))
-    meta = _meta(existing, proposed) if ours else existing.get("meta", {})
-    return {**existing, **said, "identifier": identifiers, "meta": meta}
+    if ours:
+        said["meta"] = _meta(existing, proposed)
+    return {**existing, **said, "identifier": identifiers}
 
 
 def is_somebody_else(existing: Resource, proposed: Resource) -> bool:
