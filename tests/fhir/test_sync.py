@@ -1,0 +1,168 @@
+"""The change feed is followed: nothing is lost or told twice, and nothing is in the way."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+
+from shared.adapters.fhir_server import HttpFhirServer
+from shared.services.fhir_delivery import Delivered, Halt
+from shared.services.fhir_sync import Window
+from tests.archive import Client, code_of, open_archive
+from tests.builders import dataset
+from tests.fhir.told_archive import ToldArchive, told_archive
+from tests.fhir_server import FhirTestServer
+
+pytestmark = pytest.mark.host
+
+
+async def follow(archive: ToldArchive) -> list[Delivered]:
+    """Do what the workflow does, until there is nothing to do or a reason to stop."""
+    sync, done = archive.told.sync, []
+    while window := await sync.next_window():
+        lanes = (archive.told.delivery.deliver(lane, window.sequence) for lane in window.lanes)
+        delivered = await asyncio.gather(*lanes)
+        done.append(Delivered.total(delivered))
+        if not await sync.advance(Window.of(window.to_json()), delivered):
+            break
+    return done
+
+
+async def nobody() -> None:
+    """Proves nothing to the FHIR server."""
+
+
+async def behind(archive: ToldArchive) -> int:
+    status = await archive.told.sync.status()
+    return int(status["behind"])
+
+
+def studies(count: int, instances: int = 1) -> list[Dataset]:
+    return [
+        dataset(StudyInstanceUID=f"1.2.{n}", SeriesInstanceUID=f"1.2.{n}.1", PatientID=f"P{n}")
+        for n in range(1, count + 1)
+        for _ in range(instances)
+    ]
+
+
+async def test_many_changes_of_a_study_are_one_delivery(archive: ToldArchive) -> None:
+    await archive.store(*studies(2, instances=20))
+    assert await follow(archive) == [Delivered(written=2)]
+    assert sorted(one["numberOfInstances"] for one in archive.fhir.all("ImagingStudy")) == [20, 20]
+    assert await behind(archive) == 0
+    assert await archive.told.sync.next_window() is None
+
+
+async def test_reading_the_whole_feed_again_makes_no_new_version(archive: ToldArchive) -> None:
+    await archive.store(*studies(5, instances=3))
+    await archive.delete("1.2.5")
+    await follow(archive)
+    before = archive.versions()
+    await archive.services.state.delete("fhirsync", "sync", "changefeed")
+    assert await follow(archive) == [Delivered(unchanged=5)]
+    assert archive.versions() == before
+    assert len(archive.fhir.all("ImagingStudy")) == 4
+
+
+async def test_of_two_that_follow_one_moves_the_checkpoint(archive: ToldArchive) -> None:
+    await archive.store(*studies(3))
+    sync = archive.told.sync
+    first, second = await sync.next_window(), await sync.next_window()
+    assert first is not None
+    assert second is not None
+    done = [await archive.told.delivery.deliver(lane) for lane in first.lanes]
+    assert await sync.advance(first, done)
+    assert not await sync.advance(second, done)
+    assert await behind(archive) == 0
+
+
+async def test_an_outage_pauses_and_what_has_happened_meanwhile_is_told_afterwards(
+    fhir: FhirTestServer,
+) -> None:
+    async with told_archive(fhir) as archive:
+        reconciliation = archive.told.delivery.reconciliation
+        away = HttpFhirServer("http://127.0.0.1:1/fhir/R4", nobody, "", trying_seconds=1)
+        reconciliation.server = away
+        await archive.store(*studies(2))
+        [stopped] = await follow(archive)
+        assert stopped.halt is Halt.OUTAGE
+        assert await behind(archive) == 2
+        assert [one async for one in archive.services.state.list("fhirdeadletter", "study")] == []
+        reconciliation.server = archive.told.server
+        await archive.delete("1.2.2")
+        await follow(archive)
+        assert await behind(archive) == 0
+        assert archive.study()["identifier"][0]["value"] == "urn:oid:1.2.1"
+
+
+async def test_a_study_that_is_refused_does_not_stand_in_the_way_of_others(
+    archive: ToldArchive,
+) -> None:
+    for _ in range(2):
+        archive.fhir.create(
+            {
+                "resourceType": "Patient",
+                "identifier": [{"system": "urn:x-hospital:patient", "value": "P2"}],
+            }
+        )
+    await archive.store(*studies(3))
+    assert await follow(archive) == [Delivered(written=2, refused=1)]
+    assert await behind(archive) == 0
+    [letter] = (await archive.client.get("/v2/fhir/deadletters")).json()
+    assert (letter["study"], letter["error"], letter["attempts"]) == (
+        "1.2.2",
+        "AmbiguousIdentity",
+        1,
+    )
+    assert "P2" not in str(letter)
+
+
+async def test_what_was_put_aside_is_tried_again_by_hand_ignored_or_healed_by_a_change(
+    archive: ToldArchive,
+) -> None:
+    both = [
+        archive.fhir.create(
+            {
+                "resourceType": "Patient",
+                "identifier": [{"system": "urn:x-hospital:patient", "value": "P1"}],
+            }
+        )
+        for _ in range(2)
+    ]
+    await archive.store(*studies(1))
+    await follow(archive)
+    [letter] = (await archive.client.get("/v2/fhir/deadletters")).json()
+    address = f"/v2/fhir/deadletters/{letter['id']}"
+    again = await archive.client.send("POST", f"{address}/$replay")
+    assert again.json()["refused"] == 1
+    assert (await archive.told.letters.get(letter["id"])).attempts == 2
+    ignored = await archive.client.send("POST", f"{address}/$ignore")
+    assert ignored.json()["state"] == "ignored"
+    assert (await archive.told.sync.status())["openDeadLetters"] == 0
+    archive.fhir.update({**both[0], "active": False})
+    await archive.store(*studies(1))
+    await follow(archive)
+    assert archive.study()["subject"]["reference"] == f"Patient/{both[1]['id']}"
+    assert (await archive.client.get("/v2/fhir/deadletters")).json() == []
+    gone = await archive.client.send("POST", f"{address}/$replay")
+    assert gone.status_code == 404
+    assert code_of(gone.content) == "NotFound"
+
+
+async def test_one_study_can_be_told_now(archive: ToldArchive) -> None:
+    await archive.store(*studies(2))
+    answer = await archive.client.send("POST", "/v2/fhir/studies/1.2.2/$resync")
+    assert answer.json() == {"written": 1, "unchanged": 0, "refused": 0, "halt": None}
+    assert archive.study()["identifier"][0]["value"] == "urn:oid:1.2.2"
+    elsewhere = await archive.client.send(
+        "POST", "/v2/partitions/Microsoft.Default/fhir/studies/1.2.9/$resync"
+    )
+    assert elsewhere.json()["unchanged"] == 1
+
+
+async def test_nothing_is_offered_where_no_fhir_server_is_named(tmp_path: Path) -> None:
+    async with open_archive(tmp_path):
+        answer = await Client().get("/v2/fhir")
+        assert answer.status_code == 501
+        assert "FHIR_URL" in answer.text
