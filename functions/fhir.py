@@ -51,9 +51,10 @@ async def export(request: Request, services: Services) -> Response:
 )
 async def resync(request: Request, services: Services) -> Response:
     """Tell the FHIR server of one study now: POST /fhir/studies/{study}/$resync."""
-    study = parse_uid(request.path["study"])
-    delivered = await services.fhir.delivery.deliver([(request.partition.name, study)])
-    return _json(delivered.to_json())
+    study = (request.partition.name, parse_uid(request.path["study"]))
+    delivered = await services.fhir.delivery.deliver([study])
+    warnings = await services.fhir.delivery.warnings(study)
+    return _json({**delivered.to_json(), "warnings": [asdict(one) for one in warnings]})
 
 
 @resource(blueprint, "fhir_status", "fhir", HTTPMethod.GET, DataAction.READ)

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from shared.errors import FhirAccessError, StoreUnavailableError
+from shared.errors import FhirAccessError, FhirMappingError, StoreUnavailableError
+from shared.fhir.mapping_warning import MappingWarning
 from shared.services.fhir_dead_letters import DeadLetters
 from shared.services.fhir_reconciliation import PERMANENT, ReconcileOutcome, Reconciliation
 
@@ -79,6 +80,17 @@ class Delivery:
                 break
         return total
 
+    async def warnings(self, study: StudyName) -> Sequence[MappingWarning]:
+        """What of a study is left out or changed, none where nothing of it can be said.
+
+        Raises:
+            StoreUnavailableError: It cannot be read now.
+        """
+        try:
+            return await self.reconciliation.warnings(*study)
+        except FhirMappingError:
+            return ()
+
     async def _deliver(self, study: StudyName, sequence: int) -> Delivered:
         try:
             outcome = await self.reconciliation.reconcile(*study)
@@ -96,6 +108,7 @@ class Delivery:
         return Delivered(unchanged=1)
 
     async def _put_aside(self, study: StudyName, error: Exception, sequence: int) -> Delivered:
+        _log.warning("FHIR: a study is put aside", exc_info=error)
         try:
             await self.letters.note(*study, error, sequence)
         except StoreUnavailableError as failure:

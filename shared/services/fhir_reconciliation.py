@@ -7,7 +7,8 @@ often as one likes, and by several at once.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from http import HTTPStatus
@@ -16,11 +17,13 @@ from weakref import WeakValueDictionary
 
 from shared.errors import (
     AmbiguousIdentityError,
+    DicomWebError,
     FhirConflictError,
     FhirMappingError,
     FhirRefusedError,
 )
 from shared.fhir.endpoint import map_endpoint
+from shared.fhir.mapping_warning import MappingWarning
 from shared.fhir.merge import (
     is_same,
     merge_imaging_study,
@@ -35,7 +38,6 @@ from shared.fhir.r5 import to_r5
 from shared.fhir.resource import Identifier, Resource
 from shared.fhir.rules import DeletedStudyRule, MappingRules, SyncRules
 from shared.fhir.search import FhirSearch
-from shared.fhir.study_content import StudyContent
 from shared.fhir.study_resources import StudyResources, map_study
 from shared.ports import FhirRelease, FhirServer, FhirWrite
 from shared.services.fhir_lookup import (
@@ -87,16 +89,32 @@ class Reconciliation:
             FhirRefusedError: It refuses the study; FhirMappingError, AmbiguousIdentityError.
         """
         lock = self._locks.setdefault((partition_name, study_uid), asyncio.Lock())
-        most = self.rules.max_instances
         async with lock:
-            try:
-                return await self._until_done(partition_name, study_uid, most)
-            except FhirRefusedError as error:
-                if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                    most = 0
-                elif not await self._has_lost_endpoint(partition_name):
-                    raise
-            return await self._until_done(partition_name, study_uid, most)
+            with _saying():
+                return await self._as_it_is_accepted(partition_name, study_uid)
+
+    async def warnings(self, partition_name: str, study_uid: str) -> Sequence[MappingWarning]:
+        """What of a study cannot be said in FHIR, attribute by attribute; nothing is written.
+
+        Raises:
+            StoreUnavailableError: It cannot be read now.
+            FhirMappingError: Nothing of it can be said.
+        """
+        with _saying():
+            content = await self.contents.read(partition_name, study_uid, self.rules.max_instances)
+            return () if content is None else map_study(content, self.mapping).warnings
+
+    async def _as_it_is_accepted(self, partition: str, uid: str) -> ReconcileOutcome:
+        """Bring a study to the server, without its instances where it is too large with them."""
+        most = self.rules.max_instances
+        try:
+            return await self._until_done(partition, uid, most)
+        except FhirRefusedError as error:
+            if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                most = 0
+            elif not await self._has_lost_endpoint(partition):
+                raise
+        return await self._until_done(partition, uid, most)
 
     async def _until_done(self, partition: str, uid: str, most: int) -> ReconcileOutcome:
         """Try again as long as others change the same resources."""
@@ -120,7 +138,7 @@ class Reconciliation:
         content = await self.contents.read(partition, uid, most)
         if content is None:
             return await self._take_away(partition, uid, withdraws=is_last)
-        resources = _mapped(content, self.mapping)
+        resources = map_study(content, self.mapping)
         endpoint = await self._endpoint(partition)
         existing = await look_up(self.server, resources, self.mapping)
         writes = await self._writes(resources, existing, endpoint, partition)
@@ -272,9 +290,12 @@ class Reconciliation:
         return ReconcileOutcome.WRITTEN
 
 
-def _mapped(content: StudyContent, rules: MappingRules) -> StudyResources:
+@contextmanager
+def _saying() -> Iterator[None]:
+    """Whatever a data set holds, or a resource of others, only its own study fails by it."""
     try:
-        return map_study(content, rules)
+        yield
+    except DicomWebError:
+        raise
     except Exception as error:
-        # Whatever a data set holds, others must get past it.
         raise FhirMappingError("The study cannot be said in FHIR.") from error

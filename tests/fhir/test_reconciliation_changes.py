@@ -243,6 +243,20 @@ async def test_a_device_that_studies_of_many_years_tell_of_does_not_flip(
     assert [one["value"] for one in archive.fhir.one("Device")["version"]] == ["1.0", "2.0"]
 
 
+async def test_what_cannot_be_said_of_a_study_is_told_on_request(archive: ToldArchive) -> None:
+    await archive.store(dataset(StudyInstanceUID=UID, PatientID="", PatientSex="Q"))
+
+    answer = await archive.client.send("POST", f"/v2/fhir/studies/{UID}/$resync")
+
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["written"] == 1
+    # The time has no offset from UTC, and there is no Patient ID.
+    assert [one["tag"] for one in told["warnings"]] == ["00080030", "00100020"]
+    assert "subject" in archive.study()
+    assert archive.fhir.count("Patient") == 0
+
+
 async def test_what_others_add_to_a_study_survives_its_changes(archive: ToldArchive) -> None:
     await archive.store(dataset(StudyInstanceUID=UID, SeriesInstanceUID=SERIES))
     await archive.tell(UID)

@@ -94,6 +94,47 @@ async def test_a_study_that_always_conflicts_is_put_aside_and_others_go_on(
     assert await archive.told.letters.due(later, 10) == [(DEFAULT_PARTITION_NAME, UID)]
 
 
+async def test_a_study_whose_metadata_is_damaged_is_put_aside_and_others_go_on(
+    archive: ToldArchive, caplog: pytest.LogCaptureFixture
+) -> None:
+    await archive.store(dataset(StudyInstanceUID=UID, PatientName="Canary"))
+    [metadata] = (archive.folder / "metadata").rglob("*.gz")
+    await archive.store(dataset(StudyInstanceUID="1.2.5"))
+    metadata.write_bytes(metadata.read_bytes()[:40])
+
+    delivered = await archive.told.delivery.deliver(
+        [(DEFAULT_PARTITION_NAME, uid) for uid in (UID, "1.2.5")]
+    )
+
+    assert delivered == Delivered(written=1, refused=1)
+    [letter] = await archive.told.letters.list(10, 0)
+    assert (letter.study, letter.error) == (UID, "FhirMapping")
+    assert "a study is put aside" in caplog.text
+    assert await archive.told.delivery.warnings((DEFAULT_PARTITION_NAME, UID)) == ()
+
+
+async def test_a_study_that_a_server_refuses_is_put_aside_with_codes_and_without_words(
+    archive: ToldArchive, proxy: FhirProxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    await archive.store(dataset(StudyInstanceUID=UID))
+    issue = (
+        b'{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invariant",'
+        b'"diagnostics":"Canary","expression":["ImagingStudy.series[0]"]}]}'
+    )
+    proxy.gate = lambda request: (
+        Fault(422, content=issue) if b'"ImagingStudy"' in request.content else None
+    )
+
+    await archive.told.delivery.deliver([(DEFAULT_PARTITION_NAME, UID)])
+
+    [letter] = await archive.told.letters.list(10, 0)
+    assert (letter.status, letter.issues) == (422, "invariant ImagingStudy.series[0]")
+    assert "Canary" not in caplog.text
+    proxy.gate = lambda _: None
+    await archive.told.delivery.deliver([(DEFAULT_PARTITION_NAME, UID)])
+    assert await archive.told.letters.list(10, 0) == []
+
+
 async def test_a_study_that_a_server_does_not_let_be_deleted_is_withdrawn(
     archive: ToldArchive, proxy: FhirProxy
 ) -> None:

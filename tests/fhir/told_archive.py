@@ -29,6 +29,7 @@ class ToldArchive:
     services: Services
     fhir: FhirTestServer
     client: Client
+    folder: Path
 
     @property
     def told(self) -> FhirServices:
@@ -87,6 +88,6 @@ async def told_archive(
     with TemporaryDirectory() as folder:
         async with open_archive(Path(folder), **env) as services:
             try:
-                yield ToldArchive(services, fhir, Client())
+                yield ToldArchive(services, fhir, Client(), Path(folder))
             finally:
                 await services.fhir.server.close()
