@@ -17,6 +17,7 @@ from azure.identity import ClientSecretCredential
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from urllib3.exceptions import HTTPError
 
 from shared.errors import FhirAccessError, StoreUnavailableError
 
@@ -111,7 +112,7 @@ def _asked(method: str, url: str, **more: Any) -> dict[str, Any]:  # noqa: ANN40
         ) as response:
             content = response.raw.read(_MAX_ANSWER_BYTES, decode_content=True)
             status = response.status_code
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:
         raise StoreUnavailableError("What gives tokens for FHIR does not answer now.") from error
     if status == requests.codes.too_many or status >= requests.codes.server_error:
         raise StoreUnavailableError("What gives tokens for FHIR does not answer now.")

@@ -6,6 +6,7 @@ of what is sent and answered nothing is logged.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -19,9 +20,9 @@ from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import (
     BearerTokenCredentialPolicy,
     HeadersPolicy,
-    RetryPolicy,
     UserAgentPolicy,
 )
+from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest, HttpResponse
 
 from shared.adapters.fhir_bundles import (
@@ -34,6 +35,7 @@ from shared.adapters.fhir_bundles import (
     writing,
     written,
 )
+from shared.adapters.fhir_retries import FhirRetries
 from shared.errors import (
     FhirAccessError,
     FhirConflictError,
@@ -53,7 +55,6 @@ _METHODS = ["GET", "POST", "PUT", "DELETE"]
 _TRYING_SECONDS = 60
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 30
-_CHUNK_BYTES = 1_048_576
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _NOT_LET_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -74,7 +75,8 @@ class HttpFhirServer(FhirServer):
         credential: Credential,
         scope: str,
         *,
-        trying_seconds: int = _TRYING_SECONDS,
+        trying_seconds: float = _TRYING_SECONDS,
+        answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
         """Use a server; nothing is asked yet.
 
@@ -83,11 +85,14 @@ class HttpFhirServer(FhirServer):
             credential: What tokens come from.
             scope: What they are made for.
             trying_seconds: How long a request is tried again.
+            answer_seconds: How long the server may be silent.
         """
         self._base_url = base_url.rstrip("/")
         self._credential = credential
         self._scope = scope
         self._trying_seconds = trying_seconds
+        self._answer_seconds = answer_seconds
+        self._transport = RequestsTransport()
         self._client: PipelineClient[HttpRequest, HttpResponse] | None = None
         self._capabilities: Mapping[str, Any] | None = None
 
@@ -132,8 +137,7 @@ class HttpFhirServer(FhirServer):
 
     async def close(self) -> None:
         """See FhirServer."""
-        if self._client is not None:
-            self._client.close()
+        self._transport.close()
 
     async def _posted(self, bundle: Resource, **headers: str) -> Resource:
         status, body, _ = await self._send(self._request("POST", "", bundle, headers))
@@ -241,27 +245,20 @@ class HttpFhirServer(FhirServer):
         client = self._client
         if client is None:
             client = self._client = self._pipeline(await self._credential())
-        return await asyncio.to_thread(_sent, client, request)
+        return await asyncio.to_thread(_sent, client, request, self._answer_seconds)
 
     def _pipeline(
         self, credential: TokenCredential | None
     ) -> PipelineClient[HttpRequest, HttpResponse]:
-        retry = RetryPolicy(
-            retry_total=6,
-            retry_connect=6,
-            retry_read=6,
-            retry_status=6,
-            retry_backoff_max=15,
-            timeout=self._trying_seconds,
-        )
         policies: list[Any] = [
             HeadersPolicy({"Accept": _FHIR_JSON, "Cache-Control": "no-cache"}),
             UserAgentPolicy(base_user_agent="dicomweb"),
-            retry,
+            FhirRetries(self._trying_seconds),
         ]
         if credential is not None:
             policies.append(_Bearer(credential, self._scope))
-        return PipelineClient(self._base_url, policies=policies)
+        # Connections outlive the proof: other requests may be on their way.
+        return PipelineClient(self._base_url, policies=policies, transport=self._transport)
 
 
 class _Bearer(BearerTokenCredentialPolicy[HttpRequest, HttpResponse]):
@@ -275,7 +272,9 @@ class _Bearer(BearerTokenCredentialPolicy[HttpRequest, HttpResponse]):
 
 
 def _sent(
-    client: PipelineClient[HttpRequest, HttpResponse], request: HttpRequest
+    client: PipelineClient[HttpRequest, HttpResponse],
+    request: HttpRequest,
+    answer_seconds: float,
 ) -> tuple[int, bytes, Mapping[str, str]]:
     try:
         response = client.send_request(
@@ -283,7 +282,7 @@ def _sent(
             stream=True,
             retry_on_methods=_METHODS,
             connection_timeout=_CONNECT_SECONDS,
-            read_timeout=_ANSWER_SECONDS,
+            read_timeout=answer_seconds,
         )
         with response:
             return response.status_code, _bounded(response), response.headers
@@ -295,8 +294,11 @@ def _sent(
 
 def _bounded(response: HttpResponse) -> bytes:
     content = bytearray()
+    end = time.monotonic() + _TRYING_SECONDS
     for chunk in response.iter_bytes():
         content += chunk
+        if time.monotonic() > end:
+            raise StoreUnavailableError("The FHIR server answers too slowly.")
         if len(content) > _MAX_ANSWER_BYTES:
             raise FhirRefusedError("The FHIR server answers too much.", response.status_code)
     return bytes(content)
