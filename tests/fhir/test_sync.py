@@ -153,7 +153,9 @@ async def test_what_was_put_aside_is_tried_again_by_hand_ignored_or_healed_by_a_
 async def test_one_study_can_be_told_now(archive: ToldArchive) -> None:
     await archive.store(*studies(2))
     answer = await archive.client.send("POST", "/v2/fhir/studies/1.2.2/$resync")
-    assert answer.json() == {"written": 1, "unchanged": 0, "refused": 0, "halt": None}
+    told = answer.json()
+    assert told.pop("warnings")
+    assert told == {"written": 1, "unchanged": 0, "refused": 0, "halt": None}
     assert archive.study()["identifier"][0]["value"] == "urn:oid:1.2.2"
     elsewhere = await archive.client.send(
         "POST", "/v2/partitions/Microsoft.Default/fhir/studies/1.2.9/$resync"
