@@ -177,9 +177,8 @@ async function handle(request, response) {
   if (!request.url.startsWith('/fhir/R4')) return answer(404, core.notFound);
   let url = request.url.slice('/fhir/R4'.length).replace(/^\//, '');
   let body;
-  const query = {};
   if (path.endsWith('/_search')) {
-    for (const [name, value] of new URLSearchParams(text)) query[name] = value;
+    body = Object.fromEntries(new URLSearchParams(text));
   } else if (text) {
     try {
       body = JSON.parse(text);
@@ -192,7 +191,7 @@ async function handle(request, response) {
     entry.type = body.type;
     entry.entries = (body.entry ?? []).map((one) => ({ ...one.request, bytes: JSON.stringify(one.resource ?? '').length }));
   }
-  const call = { method: request.method, url, pathname: '', body, params: {}, query, headers: request.headers, config: { transactions: true } };
+  const call = { method: request.method, url, pathname: '', body, params: {}, query: {}, headers: request.headers, config: { transactions: true } };
   const [outcome, resource] = await alone(() => router.handleRequest(call, repository));
   const status = core.getStatus(outcome);
   const headers = {};
