@@ -20,14 +20,14 @@ pytestmark = pytest.mark.host
 
 CLIENT = "dicomweb"
 SEARCHES = [FhirSearch("Patient", ())]
-KEYS = {
-    "ES384": ec.generate_private_key(ec.SECP384R1()),
-    "RS384": rsa.generate_private_key(public_exponent=65537, key_size=2048),
-}
+ELLIPTIC = ec.generate_private_key(ec.SECP384R1())
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 STRANGE = ec.generate_private_key(ec.SECP384R1())
 
+type PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
-def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
+
+def pem(key: PrivateKey) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
@@ -35,8 +35,8 @@ def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirTestServer]:
     file: Path = tmp_path_factory.mktemp("keys") / "jwks.json"
     keys = [
-        ECAlgorithm.to_jwk(KEYS["ES384"].public_key(), as_dict=True),
-        RSAAlgorithm.to_jwk(KEYS["RS384"].public_key(), as_dict=True),
+        ECAlgorithm.to_jwk(ELLIPTIC.public_key(), as_dict=True),
+        RSAAlgorithm.to_jwk(RSA.public_key(), as_dict=True),
     ]
     file.write_text(json.dumps({"keys": keys}))
     with running_fhir_server(f"--jwks={file}", f"--client={CLIENT}") as server:
@@ -52,12 +52,12 @@ def client(
     return HttpFhirServer(url, credential, SMART_SCOPE, trying_seconds=2)
 
 
-@pytest.mark.parametrize("algorithm", KEYS)
+@pytest.mark.parametrize("key", [ELLIPTIC, RSA], ids=["ES384", "RS384"])
 async def test_a_signed_assertion_lets_the_app_in_and_its_token_is_kept(
-    guarded: FhirTestServer, algorithm: str
+    guarded: FhirTestServer, key: PrivateKey
 ) -> None:
     with running_fhir_proxy(guarded.url) as proxy:
-        opened = client(proxy.url, lambda: pem(KEYS[algorithm]))
+        opened = client(proxy.url, lambda: pem(key))
         assert await opened.search(SEARCHES) == [[]]
         assert await opened.search(SEARCHES) == [[]]
         await opened.close()
@@ -86,7 +86,7 @@ async def test_the_secret_is_read_again_when_the_token_is_refused(guarded: FhirT
     read: list[str] = []
 
     def key() -> str:
-        read.append(pem(KEYS["ES384"]))
+        read.append(pem(ELLIPTIC))
         return read[-1]
 
     with running_fhir_proxy(guarded.url) as proxy:
@@ -107,7 +107,7 @@ async def test_no_assertion_goes_to_a_host_that_is_not_allowed(guarded: FhirTest
         proxy.gate = lambda request: (
             Fault(200, content=configuration) if "smart" in request.path else None
         )
-        opened = client(proxy.url, lambda: pem(KEYS["ES384"]), lambda url: proxy.url in url)
+        opened = client(proxy.url, lambda: pem(ELLIPTIC), lambda url: proxy.url in url)
         with pytest.raises(FhirAccessError):
             await opened.search(SEARCHES)
         await opened.close()
@@ -121,7 +121,7 @@ async def test_a_token_goes_to_no_other_host(guarded: FhirTestServer) -> None:
         entry = {"resource": {**page, "link": [link]}, "response": {"status": "200"}}
         batch = json.dumps({**page, "type": "batch-response", "entry": [entry]}).encode()
         proxy.gate = lambda request: Fault(200, content=batch) if request.bundle_type else None
-        opened = client(proxy.url, lambda: pem(KEYS["ES384"]))
+        opened = client(proxy.url, lambda: pem(ELLIPTIC))
         assert await opened.search(SEARCHES) == [[]]
         await opened.close()
     assert other.seen == []
