@@ -148,7 +148,8 @@ def map_dose_reports(
                     content.partition_name, instance, root, imaging_study, subject, rules, about
                 )
                 found |= {one.full_url: one for one in _observations(report)}
-    return [found[url] for url in sorted(found)]
+    # Events come before the reports that have them as members.
+    return sorted(found.values(), key=lambda one: ("hasMember" in one.resource, one.full_url))
 
 
 def _observations(report: _Report) -> Iterable[Proposed]:

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import XRayRadiationDoseSRStorage
 
 from shared.dicom.blob_names import new_blob_id
 from shared.dicom.json_model import Document, from_pydicom
@@ -28,6 +27,7 @@ from tests.builders import dataset
 from tests.fhir.told_archive import ACCESSIONS, ToldArchive, told_archive
 from tests.fhir_judges import assert_valid
 from tests.fhir_server import FhirTestServer
+from tests.shared.fhir.dose_reports import ct_report
 
 pytestmark = pytest.mark.host
 
@@ -35,40 +35,8 @@ UID, SERIES = "1.2.3", "1.2.3.1"
 LARGE = 10_000
 
 
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
-    return code
-
-
-def _item(kind: str, name: Dataset, children: list[Dataset] | None = None) -> Dataset:
-    item = Dataset()
-    item.RelationshipType, item.ValueType = "CONTAINS", kind
-    item.ConceptNameCodeSequence = [name]
-    if children:
-        item.ContentSequence = children
-    return item
-
-
-def dose_report(uid: str, milligray: str) -> Dataset:
-    """A report of CT dose with a total of dose length products (PS3.16 TID 10011)."""
-    total = _item("NUM", _code("113813", "DCM", "CT Dose Length Product Total"))
-    measured = Dataset()
-    measured.NumericValue = milligray
-    measured.MeasurementUnitsCodeSequence = [_code("mGy.cm", "UCUM", "mGy.cm")]
-    total.MeasuredValueSequence = [measured]
-    totals = _item("CONTAINER", _code("113811", "DCM", "CT Accumulated Dose Data"), [total])
-    return dataset(
-        StudyInstanceUID=UID,
-        SeriesInstanceUID=f"{UID}.9",
-        SOPInstanceUID=uid,
-        SOPClassUID=XRayRadiationDoseSRStorage,
-        Modality="SR",
-        ValueType="CONTAINER",
-        CompletionFlag="COMPLETE",
-        ConceptNameCodeSequence=[_code("113701", "DCM", "X-Ray Radiation Dose Report")],
-        ContentSequence=[totals],
-    )
+def dose_report(uid: str, total: str) -> Dataset:
+    return ct_report(total, StudyInstanceUID=UID, SeriesInstanceUID=f"{UID}.9", SOPInstanceUID=uid)
 
 
 async def _update(archive: ToldArchive, changes: Document) -> None:
@@ -181,7 +149,7 @@ async def test_a_dose_report_that_is_deleted_takes_only_its_own_observation_alon
 
     left = archive.fhir.one("Observation")
     assert left["identifier"][0]["value"] == "urn:oid:1.2.3.9.2"
-    assert left["component"][0]["valueQuantity"]["value"] == 7
+    assert left["component"][-1]["valueQuantity"]["value"] == 7
     await archive.delete(UID, f"{UID}.9")
     await archive.tell(UID)
     assert archive.fhir.count("Observation") == 0
