@@ -82,6 +82,9 @@ param networkAddressPrefix string = '10.20.0.0/24'
 @description('Optional. Whether a FHIR service is made beside the server.')
 param deployFhir bool = false
 
+@description('Optional. Namespace of patient IDs without a known issuer, a URI; by default one of this deployment.')
+param fhirPatientSystem string = ''
+
 @description('Optional. Further settings of the app, by name; they win over those that the deployment decides.')
 param appSettings object = {}
 
@@ -258,11 +261,19 @@ module app 'modules/function_app.bicep' = {
   dependsOn: [ roles ]
 }
 
+var appUrl = 'https://${app.outputs.hostName}'
+var fhirSettings = deployFhir ? {
+  FHIR_AUTHENTICATION: 'identity'
+  FHIR_DICOMWEB_URL: '${appUrl}/v2'
+  FHIR_PATIENT_SYSTEM: empty(fhirPatientSystem) ? '${appUrl}/patient-id' : fhirPatientSystem
+  FHIR_URL: fhir!.outputs.endpoint
+} : {}
+
 module settings 'modules/app_settings.bicep' = {
   scope: group
   params: {
     appName: app.outputs.name
-    others: appSettings
+    others: union(fhirSettings, appSettings)
     identityClientId: identity.outputs.clientId
     hostStorage: hostStorage.outputs.services
     dataStorage: dataStorage.outputs.services
