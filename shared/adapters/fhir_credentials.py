@@ -96,7 +96,10 @@ def _private_key(pem: str) -> tuple[EllipticCurvePrivateKey | RSAPrivateKey, str
 
 def application(authority: str, tenant_id: str, client_id: str, secret: str) -> TokenCredential:
     """An application of Entra ID that proves itself by its secret."""
-    return ClientSecretCredential(tenant_id, client_id, secret, authority=authority)
+    # The authority is a setting: nobody at the public cloud need be asked whether there is one.
+    return ClientSecretCredential(
+        tenant_id, client_id, secret, authority=authority, disable_instance_discovery=True
+    )
 
 
 def _asked(method: str, url: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
