@@ -113,15 +113,21 @@ def has_dose_reports(study: Resource) -> bool:
 
 
 def order_reference(based_on: Resource, existing: Existing, subject: str | None) -> Resource:
-    """A reference to an order, by the resource too where just one of the same subject is found."""
+    """A reference to an order, by the resource too where just one of the same subject is found.
+
+    One that is made is referred to as it is; that of another patient never is.
+    """
     identifier = based_on.get("identifier", {})
     answer = existing.orders.get((identifier.get("system", ""), identifier.get("value", "")), ())
+    if not answer:
+        return based_on
+    by_number = {name: value for name, value in based_on.items() if name != "reference"}
     matching = [
         one for one in answer if subject and one.get("subject", {}).get("reference") == subject
     ]
-    if len(matching) != 1 or "reference" in based_on:
-        return based_on
-    return {"reference": reference_to(matching[0]), **based_on}
+    if len(matching) != 1:
+        return by_number
+    return {"reference": reference_to(matching[0]), **by_number}
 
 
 def _order_keys(imaging_study: Resource) -> Sequence[Identifier]:

@@ -9,7 +9,8 @@ from shared.ports import DEFAULT_PARTITION_NAME
 from shared.services.fhir_delivery import Delivered
 from shared.services.fhir_reconciliation import ReconcileOutcome
 from tests.builders import dataset
-from tests.fhir.told_archive import ACCESSIONS, PATIENTS, ToldArchive
+from tests.fhir.told_archive import ACCESSIONS, PATIENTS, ToldArchive, told_archive
+from tests.fhir_server import FhirTestServer
 
 pytestmark = pytest.mark.host
 
@@ -150,23 +151,52 @@ async def test_one_id_of_two_issuers_is_two_patients(archive: ToldArchive) -> No
     assert systems == {"urn:oid:1.2.3", "urn:oid:1.2.4"}
 
 
+def _order(patient: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "resourceType": "ServiceRequest",
+        "status": "active",
+        "intent": "order",
+        "identifier": [{"system": ACCESSIONS, "value": "A1"}],
+        "subject": {"reference": f"Patient/{patient['id']}"},
+    }
+
+
+async def test_an_order_is_made_where_none_is_found_and_then_kept(fhir: FhirTestServer) -> None:
+    async with told_archive(fhir, FHIR_ORDERS="create") as archive:
+        await archive.store(dataset(StudyInstanceUID=UID))
+
+        await archive.tell(UID)
+
+        order = fhir.one("ServiceRequest")
+        [reference] = archive.study()["basedOn"]
+        assert reference["reference"] == f"ServiceRequest/{order['id']}"
+        assert order["subject"] == archive.study()["subject"]
+        assert await archive.tell(UID) is ReconcileOutcome.UNCHANGED
+
+
+@pytest.mark.parametrize("rule", ["link", "create"])
+async def test_the_order_of_another_patient_is_never_referred_to(
+    fhir: FhirTestServer, rule: str
+) -> None:
+    async with told_archive(fhir, FHIR_ORDERS=rule) as archive:
+        fhir.create(_order(fhir.create(_patient("P2"))))
+        await archive.store(dataset(StudyInstanceUID=UID))
+
+        await archive.tell(UID)
+
+        [reference] = archive.study()["basedOn"]
+        assert reference["identifier"]["value"] == "A1"
+        assert "reference" not in reference
+        assert fhir.count("ServiceRequest") == 1
+        assert await archive.tell(UID) is ReconcileOutcome.UNCHANGED
+
+
 async def test_an_order_is_referred_to_if_just_one_of_the_patient_is_found(
     archive: ToldArchive,
 ) -> None:
     patient = archive.fhir.create(_patient())
     stranger = archive.fhir.create(_patient("P2"))
-    orders = [
-        archive.fhir.create(
-            {
-                "resourceType": "ServiceRequest",
-                "status": "active",
-                "intent": "order",
-                "identifier": [{"system": ACCESSIONS, "value": "A1"}],
-                "subject": {"reference": f"Patient/{one['id']}"},
-            }
-        )
-        for one in (patient, stranger)
-    ]
+    orders = [archive.fhir.create(_order(one)) for one in (patient, stranger)]
     await archive.store(dataset(StudyInstanceUID=UID))
 
     await archive.tell(UID)
