@@ -29,6 +29,11 @@ class Order:
         """Its accession number as an identifier."""
         return typed(self.number, "ACSN") if isinstance(self.number, Identifier) else self.number
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """What tells it from others: two issuers may give one number."""
+        return self.identifier["value"], self.identifier.get("system", "")
+
     def reference(self, rules: MappingRules) -> Resource:
         """Refer to it: by its number, and by the resource where one is made."""
         found: Resource = {"type": "ServiceRequest", "identifier": self.identifier}
@@ -43,19 +48,19 @@ def orders(data_sets: Sequence[DataSet], rules: MappingRules) -> Sequence[Order]
     Where there are requests with accession numbers of their own, the study's does not count.
     """
     items = [item for one in data_sets for item in one.items("RequestAttributesSequence")]
-    found: dict[str, Order] = {}
+    found: dict[tuple[str, str], Order] = {}
     for item in items:
         number = accession(item, rules)
         if number is not None:
             order = Order(number, item)
-            found.setdefault(order.identifier["value"], order)
+            found.setdefault(order.name, order)
     if not found:
         for one in data_sets:
             number = accession(one, rules)
             if number is not None:
                 order = Order(number, one)
-                found.setdefault(order.identifier["value"], order)
-    return [found[value] for value in sorted(found)]
+                found.setdefault(order.name, order)
+    return [found[name] for name in sorted(found)]
 
 
 def map_service_request(
