@@ -56,9 +56,11 @@ class StudyContents:
             for instance in series.instances
             if instance.sop_class_uid and has_told_content(instance.sop_class_uid)
         ]
-        needed += documents[:_MOST_DOCUMENTS]
+        # The oldest ones, so that what has been told once is not forgotten when more come.
+        documents = sorted(documents, key=lambda one: one.watermark)[:_MOST_DOCUMENTS]
+        needed += documents
         read = await self._documents(list(dict.fromkeys(one.metadata_id for one in needed)))
-        whole = {one.uid for one in documents[:_MOST_DOCUMENTS]}
+        whole = {one.uid for one in documents}
         are_all_listed = sum(one.instance_count for one in listed.series) <= most
         first = min(listed.series, key=lambda series: series.uid)
         return StudyContent(
