@@ -51,10 +51,7 @@ async def export(request: Request, services: Services) -> Response:
 )
 async def resync(request: Request, services: Services) -> Response:
     """Tell the FHIR server of one study now: POST /fhir/studies/{study}/$resync."""
-    study = (request.partition.name, parse_uid(request.path["study"]))
-    delivered = await services.fhir.delivery.deliver([study])
-    warnings = await services.fhir.delivery.warnings(study)
-    return _json({**delivered.to_json(), "warnings": [asdict(one) for one in warnings]})
+    return await _told(request.partition.name, parse_uid(request.path["study"]), services)
 
 
 @resource(blueprint, "fhir_status", "fhir", HTTPMethod.GET, DataAction.READ)
@@ -81,8 +78,7 @@ async def list_dead_letters(request: ServiceRequest, services: Services) -> Resp
 async def replay_dead_letter(request: ServiceRequest, services: Services) -> Response:
     """Try a study again that was put aside: POST /fhir/deadletters/{letter}/$replay."""
     letter = await services.fhir.letters.get(request.path["letter"])
-    delivered = await services.fhir.delivery.deliver([(letter.partition, letter.study)])
-    return _json(delivered.to_json())
+    return await _told(letter.partition, letter.study, services)
 
 
 @resource(
@@ -96,6 +92,14 @@ async def ignore_dead_letter(request: ServiceRequest, services: Services) -> Res
     """Try a study no more until it changes: POST /fhir/deadletters/{letter}/$ignore."""
     letter = await services.fhir.letters.ignore(request.path["letter"])
     return _json(asdict(letter))
+
+
+async def _told(partition: str, study: str, services: Services) -> Response:
+    """Tell of a study, and answer what came of it."""
+    delivery = services.fhir.delivery
+    delivered = await delivery.deliver([(partition, study)])
+    warnings = await delivery.warnings((partition, study))
+    return _json({**delivered.to_json(), "warnings": [asdict(one) for one in warnings]})
 
 
 def _json(content: Any) -> Response:  # noqa: ANN401 - whatever JSON holds
