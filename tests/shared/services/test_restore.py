@@ -7,6 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import text
 
+from shared.adapters.sql_deletions import SqlDeletions
 from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicom.extended_query_tag import NewTag
 from shared.dicom.resource import Level, ResourcePath
@@ -229,6 +230,48 @@ async def test_restoring_at_once_by_two_brings_each_instance_back_once(
     stored = await retrieve(services, partition, ResourcePath(study_of(first)))
     assert sorted(stored) == sorted(files)
     assert len(await services.index.changes(0, 100)) == 63
+
+
+class _PowerCutError(Exception):
+    """The app is gone in the middle of it."""
+
+
+async def test_a_restore_that_is_cut_off_between_its_batches_goes_on_when_it_is_asked_for_again(
+    services: Services, partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = dataset()
+    sources = [in_study(first, InstanceNumber=n) for n in range(600)]
+    await store(services, partition, [part10(source) for source in sources])
+    study = ResourcePath(study_of(first))
+    await services.delete.delete(partition, study)
+    batches = 0
+    restored = SqlDeletions.restore
+
+    async def until_the_second_batch(*args: Any) -> Any:
+        nonlocal batches
+        batches += 1
+        if batches > 1:
+            raise _PowerCutError
+        return await restored(*args)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(SqlDeletions, "restore", until_the_second_batch)
+        with pytest.raises(_PowerCutError):
+            await services.restore.restore(partition, study.study)
+    some = [item async for item in services.index.instances(partition, study)]
+    assert 0 < len(some) < len(sources)
+
+    await services.restore.restore(partition, study.study)
+
+    found = [item async for item in services.index.instances(partition, study)]
+    assert len(found) == len({item.path for item in found}) == len(sources)
+    changes = [
+        change
+        for after in range(0, 3 * len(sources), 500)
+        for change in await services.index.changes(after, 500)
+    ]
+    created = [change.path for change in changes if change.action is ChangeAction.CREATE]
+    assert len(created) == 2 * len(sources), "each was stored once and brought back once"
 
 
 async def test_an_updated_study_comes_back_as_it_was_updated(
