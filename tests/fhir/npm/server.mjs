@@ -25,8 +25,43 @@ const options = Object.fromEntries(
 const missing = (options.no ?? '').split(',');
 const gone = () => new core.OperationOutcomeError(core.gone);
 
+// What searches by identifier compare at most: without case, and without what escapes a sign.
+const loose = (text) => String(text).replaceAll('\\', '').toLowerCase();
+
 class Repository extends MemoryRepository {
   deleted = new Set();
+  known = new Map(); // ids by type and identifier, also of what is gone or has changed since
+
+  clear() {
+    super.clear();
+    this.deleted.clear();
+    this.known.clear();
+  }
+
+  createResourceSync(...given) {
+    const created = super.createResourceSync(...given);
+    for (const { value } of [created.identifier ?? []].flat()) {
+      const key = `${created.resourceType} ${loose(value)}`;
+      if (!this.known.has(key)) this.known.set(key, new Set());
+      this.known.get(key).add(created.id);
+    }
+    return created;
+  }
+
+  // Without an index every search looks at all resources, which no real server does.
+  searchSync(request) {
+    const [filter, ...others] = request.filters ?? [];
+    if (filter?.code !== 'identifier' || others.length || !filter.value.includes('|')) return super.searchSync(request);
+    const type = request.resourceType;
+    const all = this.resources.get(type) ?? new Map();
+    const ids = this.known.get(`${type} ${loose(filter.value.slice(filter.value.indexOf('|') + 1))}`) ?? [];
+    this.resources.set(type, new Map([...ids].filter((id) => all.has(id)).map((id) => [id, all.get(id)])));
+    try {
+      return super.searchSync(request);
+    } finally {
+      this.resources.set(type, all);
+    }
+  }
 
   async createResource(resource, settings, update) {
     core.validateResource(resource);
@@ -135,7 +170,6 @@ function checkedAssertion(form) {
 async function outside(request, response, path) {
   if (path === '/_test/reset') {
     repository.clear();
-    repository.deleted.clear();
     log = [];
     return send(response, 200, {});
   }
