@@ -26,8 +26,19 @@ _PAGE = (
 )
 _SPAN_IN_PARTITION = _SPAN.join(partition).where(partition.c.name == bindparam("partition"))
 _PAGE_IN_PARTITION = _PAGE.where(partition.c.name == bindparam("partition"))
+_OTHER = study.alias("other")
+_NEWER_OF_PATIENT = (
+    select(func.count())
+    .where(
+        _OTHER.c.partition_key == study.c.partition_key,
+        _OTHER.c.patient_id == study.c.patient_id,
+        _OTHER.c.revision > study.c.revision,
+    )
+    .correlate(study)
+    .scalar_subquery()
+)
 _ONE = (
-    select(study.c.study_key, study.c.attributes, study.c.instance_count)
+    select(study.c.study_key, study.c.attributes, study.c.instance_count, _NEWER_OF_PATIENT)
     .join_from(study, partition)
     .where(
         partition.c.name == bindparam("partition"), study.c.study_instance_uid == bindparam("uid")
@@ -84,7 +95,7 @@ def _listed(connection: Connection, partition_name: str, uid: str, most: int) ->
     found = connection.execute(_ONE, {"partition": partition_name, "uid": uid}).one_or_none()
     if found is None:
         return None
-    key, attributes, count = found
+    key, attributes, count, newer = found
     statement = _INSTANCES if count <= most else _FEW_INSTANCES
     members: defaultdict[int, list[ListedInstance]] = defaultdict(list)
     for series_key, *columns in connection.execute(statement, {"study": key}):
@@ -92,6 +103,7 @@ def _listed(connection: Connection, partition_name: str, uid: str, most: int) ->
     return ListedStudy(
         uid,
         orjson.loads(attributes),
+        not newer,
         [
             ListedSeries(series_uid, orjson.loads(document), instances, members[series_key])
             for series_key, series_uid, document, instances in connection.execute(

@@ -60,9 +60,12 @@ class StudyContent:
         partition_name: The data partition that holds it.
         document: The attributes of the study as the index has them, over the metadata of one
             instance.
+        is_newest_of_patient: Whether no other study of the patient has changed since: of what
+            studies say of a patient, the newest holds.
     """
 
     uid: str
     partition_name: str
     document: Document
     series: Sequence[SeriesContent]
+    is_newest_of_patient: bool = True

@@ -27,6 +27,7 @@ class StudyResources:
         practitioners: Practitioner and PractitionerRole resources.
         orders: ServiceRequests that are made where they are not found.
         observations: Of radiation dose.
+        is_newest_of_patient: Whether of what studies say of the patient this one's holds.
     """
 
     patient: Proposed | None
@@ -36,6 +37,7 @@ class StudyResources:
     imaging_study: Proposed
     observations: Sequence[Proposed]
     warnings: Sequence[MappingWarning]
+    is_newest_of_patient: bool
 
     @property
     def dependencies(self) -> Sequence[Proposed]:
@@ -73,6 +75,7 @@ def map_study(content: StudyContent, rules: MappingRules) -> StudyResources:
         imaging_study=marked([imaging_study])[0],
         observations=marked(observations),
         warnings=sorted(warnings.found),
+        is_newest_of_patient=content.is_newest_of_patient,
     )
 
 

@@ -44,10 +44,17 @@ class ListedSeries:
 
 @dataclass(frozen=True, slots=True)
 class ListedStudy:
-    """A study with its series, as it was at one moment; `attributes` are what the index keeps."""
+    """A study with its series, as it was at one moment.
+
+    Attributes:
+        attributes: What the index keeps of the study.
+        is_newest_of_patient: Whether no other study of the partition with the same Patient ID has
+            changed since.
+    """
 
     uid: str
     attributes: Document
+    is_newest_of_patient: bool
     series: Sequence[ListedSeries]
 
 

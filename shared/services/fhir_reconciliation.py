@@ -35,8 +35,8 @@ from shared.fhir.merge import (
 from shared.fhir.ownership import is_ours, mark
 from shared.fhir.partition import is_known_by, uid_key
 from shared.fhir.r5 import to_r5
-from shared.fhir.resource import Identifier, Resource
-from shared.fhir.rules import DeletedStudyRule, MappingRules, SyncRules
+from shared.fhir.resource import Resource
+from shared.fhir.rules import DeletedStudyRule, MappingRules, PatientRule, SyncRules
 from shared.fhir.search import FhirSearch
 from shared.fhir.study_resources import StudyResources, map_study
 from shared.ports import FhirRelease, FhirServer, FhirWrite
@@ -172,7 +172,12 @@ class Reconciliation:
             if held is None:
                 narrow = existing.has_siblings and proposed is resources.imaging_study
                 writes.append(creation(proposed, resource, endpoint if narrow else None))
-            elif not is_same(merged := self._merged(held, resource, endpoint, proposed.key), held):
+                continue
+            if proposed is resources.patient:
+                merged = self._merged_patient(held, resource, resources)
+            else:
+                merged = self._merged(held, resource, endpoint)
+            if not is_same(merged, held):
                 writes.append(change(merged, held))
         return writes + self._stale(resources, existing)
 
@@ -193,14 +198,19 @@ class Reconciliation:
 
         return finished
 
-    def _merged(
-        self, held: Resource, resource: Resource, endpoint: str, key: Identifier
+    def _merged_patient(
+        self, held: Resource, resource: Resource, resources: StudyResources
     ) -> Resource:
+        if resources.patient and not is_known_by(held, resources.patient.key, self.mapping):
+            return held  # Others have merged two patients: this is who is left.
+        rule = self.rules.patients
+        if not resources.is_newest_of_patient and rule is not PatientRule.NEVER:
+            # Lest studies of different years take turns in telling of a patient.
+            rule = PatientRule.FILL
+        return merge_patient(held, resource, rule, self.mapping)
+
+    def _merged(self, held: Resource, resource: Resource, endpoint: str) -> Resource:
         match held["resourceType"]:
-            case "Patient" if not is_known_by(held, key, self.mapping):
-                return held  # Others have merged two patients: this is who is left.
-            case "Patient":
-                return merge_patient(held, resource, self.rules.patients, self.mapping)
             case "ImagingStudy":
                 return merge_imaging_study(held, resource, endpoint, self.mapping)
             case "ServiceRequest":

@@ -68,6 +68,7 @@ class StudyContents:
             partition_name,
             _over(read[_newest(first).metadata_id], listed.attributes),
             [_series(one, read, whole, are_all_listed=are_all_listed) for one in listed.series],
+            listed.is_newest_of_patient,
         )
 
     async def _documents(self, ids: Sequence[str]) -> dict[str, Document]:

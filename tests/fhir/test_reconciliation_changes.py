@@ -315,3 +315,20 @@ async def test_ten_thousand_instances_are_listed_and_of_more_only_how_many_they_
         study = archive.study()
         assert "instance" not in study["series"][0]
         assert study["numberOfInstances"] == LARGE + 1
+
+
+async def test_of_what_studies_say_of_a_patient_the_one_that_changed_last_holds(
+    archive: ToldArchive,
+) -> None:
+    old = dataset(StudyInstanceUID="1.2.1", PatientName="Miss^Jane", PatientBirthDate="")
+    new = dataset(StudyInstanceUID="1.2.2", PatientName="Doe^Jane", PatientSex="")
+    await archive.store(old)
+    await archive.store(new)
+    for uid in ("1.2.2", "1.2.1"):
+        await archive.tell(uid)
+    patient = archive.fhir.one("Patient")
+    assert (patient["name"][0]["family"], patient["gender"]) == ("Doe", "female")
+    before = archive.versions()
+    for uid in ("1.2.1", "1.2.2", "1.2.1"):
+        assert await archive.tell(uid) is ReconcileOutcome.UNCHANGED
+    assert archive.versions() == before
