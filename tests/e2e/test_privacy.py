@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 
 from tests.builders import image, multipart, part10
 from tests.e2e.server import Server, running
+from tests.fhir_server import FhirTestServer, running_fhir_server
 from tests.telemetry_receiver import Received, receiving
 
 pytestmark = pytest.mark.host
@@ -151,6 +152,20 @@ def _breaks(server: Server, http: httpx.Client, source: Dataset) -> None:
         assert http.get(path, headers=JSON).status_code == 500
 
 
+def _tells(http: httpx.Client, fhir: FhirTestServer, source: Dataset) -> bytes:
+    """A FHIR server is told of the patient, and then refuses; what became of it."""
+    resync = f"v2/fhir/studies/{source.StudyInstanceUID}/$resync"
+    assert http.post(resync).json()["refused"] == 0
+    assert NAME.partition("^")[0] in str(fhir.all("Patient"))
+    # Of two patients of one id it cannot be told which is meant.
+    [patient] = [one for one in fhir.all("Patient") if one["identifier"][0]["value"] == ID]
+    fhir.create({name: patient[name] for name in ("resourceType", "identifier", "name")})
+    assert http.post(resync).json()["refused"] == 1
+    letters = http.get("v2/fhir/deadletters")
+    assert letters.json()
+    return letters.content
+
+
 def _wait(until: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not until():
@@ -167,18 +182,23 @@ class Told:
     insights: Received
     data: Path
     source: Dataset
+    letters: bytes
+    addresses: list[str]
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     data = tmp_path_factory.mktemp("privacy") / "data"
     source = _patient()
-    with receiving() as collector, receiving() as insights:
+    with receiving() as collector, receiving() as insights, running_fhir_server() as fhir:
         settings = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address,
             "APPLICATIONINSIGHTS_CONNECTION_STRING": insights.connection_string,
             "OTEL_METRIC_EXPORT_INTERVAL": "1000",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "FHIR_URL": fhir.url,
+            "FHIR_DICOMWEB_URL": "http://127.0.0.1:7071/v2",
+            "FHIR_PATIENT_SYSTEM": "urn:x-hospital:patient",
         }
         with running(data, settings, workers=1) as server:
             with httpx.Client(base_url=server.address, timeout=30) as http:
@@ -186,12 +206,15 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
                 _ingests(server, _patient())
                 _retrieves(http, source)
                 _requests(http, source)
+                letters = _tells(http, fhir, source)
                 _breaks(server, http, source)
+                http.post(f"v2/fhir/studies/{source.StudyInstanceUID}/$resync")
                 http.delete(f"v2/studies/{source.StudyInstanceUID}")
             server.stop()
             assert server.process.stdout is not None
             log = server.line + server.process.stdout.read() + server.log()
-        yield Told(log, collector, insights, data, source)
+        addresses = [request["url"] for request in fhir.log()]
+        yield Told(log, collector, insights, data, source, letters, addresses)
 
 
 def _leaks(content: bytes) -> list[bytes]:
@@ -249,6 +272,14 @@ def test_no_file_beside_the_archive_tells_of_the_patient(told: Told) -> None:
     for file in beside:
         assert _leaks(str(file.relative_to(told.data)).encode()) == []
         assert _leaks(file.read_bytes()) == [], file
+
+
+def test_neither_dead_letters_nor_addresses_at_a_fhir_server_tell_of_the_patient(
+    told: Told,
+) -> None:
+    assert told.addresses
+    assert _leaks(told.letters) == []
+    assert _leaks(" ".join(told.addresses).encode()) == []
 
 
 def test_reasons_of_refused_files_do_not_quote_them(told: Told) -> None:
