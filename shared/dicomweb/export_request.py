@@ -66,10 +66,7 @@ def parse_export(body: bytes, *, version: int) -> ExportRequest:
     Raises:
         InvalidRequestError: It is malformed, or asks for what there is not.
     """
-    try:
-        document = parse_object(orjson.loads(body), "")
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequestError("The syntax of the request body is invalid.") from error
+    document = parse_body(body)
     wanted = document.get("deidentification") if version > 1 else None
     return ExportRequest(
         source=_source(_typed(document, "source"), version),
@@ -78,6 +75,18 @@ def parse_export(body: bytes, *, version: int) -> ExportRequest:
         if wanted is None
         else Profile.from_json(parse_object(wanted, "deidentification")),
     )
+
+
+def parse_body(body: bytes) -> Mapping[str, Any]:
+    """Read a body that is a JSON object.
+
+    Raises:
+        InvalidRequestError: It is none.
+    """
+    try:
+        return parse_object(orjson.loads(body), "")
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError("The syntax of the request body is invalid.") from error
 
 
 def parse_identifier(text: str) -> ResourcePath:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from shared.dicom.uid import Uid
 from shared.dicomweb.export_request import (
     QuerySource,
+    parse_body,
     parse_identifiers,
     parse_object,
     parse_query_source,
@@ -34,11 +33,7 @@ def parse_fhir_export(body: bytes, *, has_partition: bool) -> FhirExportRequest:
     Raises:
         InvalidRequestError: It is malformed, or asks for what there is not.
     """
-    try:
-        document = parse_object(orjson.loads(body), "")
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequestError("The syntax of the request body is invalid.") from error
-    source = parse_object(document.get("source"), "source")
+    source = parse_object(parse_body(body).get("source"), "source")
     settings = parse_object(source.get("settings", {}), "source.settings")
     match str(source.get("type")).lower():
         case "archive" if not has_partition:
