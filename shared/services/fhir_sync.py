@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from shared.errors import ConflictError
-from shared.ports import Index, StateTable, StateValue
+from shared.ports import Change, Index, StateTable, StateValue
 from shared.services.fhir_dead_letters import DeadLetters
 from shared.services.fhir_delivery import Delivered, Delivery, StudyName, lanes
 from shared.telemetry import Measure, Telemetry
@@ -84,7 +84,7 @@ class Sync:
     async def next_window(self) -> Window | None:
         """What is to be delivered next: of new changes, or else what was put aside and is due."""
         start = await self.checkpoint()
-        changes = await self.index.changes(start.sequence, _CHANGES)
+        changes = await self._changes(start.sequence)
         studies: Sequence[StudyName]
         if changes:
             names = ((change.partition_name, change.path.study) for change in changes)
@@ -96,6 +96,20 @@ class Sync:
             return None
         sequence = changes[-1].sequence if changes else start.sequence
         return Window(sequence, start.version, lanes(studies, self.concurrency))
+
+    async def _changes(self, after: int) -> Sequence[Change]:
+        """The next changes; all from the first one where the feed does not reach as far any more.
+
+        An index that was rebuilt numbers its changes anew.
+        """
+        changes = await self.index.changes(after, _CHANGES)
+        if changes or not after:
+            return changes
+        newest = await self.index.latest_change()
+        if newest is None or newest.sequence >= after:
+            return changes
+        _log.warning("FHIR: the change feed begins anew, and so does what is told of it")
+        return await self.index.changes(0, _CHANGES)
 
     async def advance(self, window: Window, delivered: Sequence[Delivered]) -> bool:
         """Note what has become of a window; False when there is a reason to stop for now."""

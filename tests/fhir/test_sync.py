@@ -65,6 +65,16 @@ async def test_reading_the_whole_feed_again_makes_no_new_version(archive: ToldAr
     assert len(archive.fhir.all("ImagingStudy")) == 4
 
 
+async def test_a_feed_that_begins_anew_is_followed_from_its_beginning(
+    archive: ToldArchive,
+) -> None:
+    await archive.store(*studies(3))
+    values = {"sequence": 1000, "moved": "2026-01-01T00:00:00+00:00"}
+    await archive.services.state.put("fhirsync", "sync", "changefeed", values)
+    assert await follow(archive) == [Delivered(written=3)]
+    assert await behind(archive) == 0
+
+
 async def test_of_two_that_follow_one_moves_the_checkpoint(archive: ToldArchive) -> None:
     await archive.store(*studies(3))
     sync = archive.told.sync
