@@ -7,6 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from shared.adapters.fhir_server import HttpFhirServer
+from shared.ports import StateValue
 from shared.services.fhir_delivery import Delivered, Halt
 from shared.services.fhir_sync import Window
 from tests.archive import Client, code_of, open_archive
@@ -69,7 +70,7 @@ async def test_a_feed_that_begins_anew_is_followed_from_its_beginning(
     archive: ToldArchive,
 ) -> None:
     await archive.store(*studies(3))
-    values = {"sequence": 1000, "moved": "2026-01-01T00:00:00+00:00"}
+    values: dict[str, StateValue] = {"sequence": 1000, "moved": "2026-01-01T00:00:00+00:00"}
     await archive.services.state.put("fhirsync", "sync", "changefeed", values)
     assert await follow(archive) == [Delivered(written=3)]
     assert await behind(archive) == 0
