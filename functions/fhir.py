@@ -21,6 +21,7 @@ from shared.dicom.uid import parse_uid
 from shared.dicomweb.fhir_export_request import parse_fhir_export
 from shared.dicomweb.media_type import JSON
 from shared.dicomweb.parameter import page
+from shared.services.fhir_dead_letters import DeadLetter
 from shared.wiring import Services
 
 blueprint = df.Blueprint()
@@ -65,7 +66,7 @@ async def list_dead_letters(request: ServiceRequest, services: Services) -> Resp
     """List the studies that were put aside: GET /fhir/deadletters."""
     limit, offset = page(request.query, most=_MAX_LIMIT, usual=_USUAL_LIMIT)
     letters = await services.fhir.letters.list(limit, offset)
-    return _json([asdict(letter) for letter in letters])
+    return _json([_document(letter) for letter in letters])
 
 
 @resource(
@@ -91,7 +92,7 @@ async def replay_dead_letter(request: ServiceRequest, services: Services) -> Res
 async def ignore_dead_letter(request: ServiceRequest, services: Services) -> Response:
     """Try a study no more until it changes: POST /fhir/deadletters/{letter}/$ignore."""
     letter = await services.fhir.letters.ignore(request.path["letter"])
-    return _json(asdict(letter))
+    return _json(_document(letter))
 
 
 async def _told(partition: str, study: str, services: Services) -> Response:
@@ -100,6 +101,25 @@ async def _told(partition: str, study: str, services: Services) -> Response:
     delivered = await delivery.deliver([(partition, study)])
     warnings = await delivery.warnings((partition, study))
     return _json({**delivered.to_json(), "warnings": [asdict(one) for one in warnings]})
+
+
+def _document(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter, its members named as those of all other documents are."""
+    return {
+        "id": letter.id,
+        "partition": letter.partition,
+        "study": letter.study,
+        "state": letter.state,
+        "error": letter.error,
+        "status": letter.status,
+        "issues": letter.issues,
+        "firstSequence": letter.first_sequence,
+        "lastSequence": letter.last_sequence,
+        "attempts": letter.attempts,
+        "firstSeen": letter.first_seen,
+        "lastSeen": letter.last_seen,
+        "nextAttempt": letter.next_attempt,
+    }
 
 
 def _json(content: Any) -> Response:  # noqa: ANN401 - whatever JSON holds

@@ -126,6 +126,8 @@ async def test_a_study_that_is_refused_does_not_stand_in_the_way_of_others(
         "AmbiguousIdentity",
         1,
     )
+    assert letter["firstSequence"] == letter["lastSequence"] == 3
+    assert letter["lastSeen"] < letter["nextAttempt"]
     assert "P2" not in str(letter)
 
 
