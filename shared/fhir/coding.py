@@ -3,6 +3,7 @@
 Standard: PS3.3 8, PS3.16 8 (2025b); FHIR R4, 4.3 (systems).
 """
 
+import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -49,6 +50,9 @@ _SYSTEMS: Mapping[str, str] = {
     "UMLS": "http://www.nlm.nih.gov/research/umls",
     "UNII": "http://fdasis.nlm.nih.gov",
 }
+_URI = "urn:ietf:rfc:3986"
+_UID = re.compile(r"[0-2](\.(0|[1-9]\d*))+\Z", re.ASCII)
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z", re.ASCII)
 _OLD_SNOMED = frozenset({"SRT", "SNM3", "99SDM"})
 _CODE_KEYWORDS = ("CodeValue", "LongCodeValue", "URNCodeValue")
 
@@ -68,6 +72,8 @@ def coding(item: DataSet, schemes: Mapping[str, str], root: DataSet) -> Resource
     """
     code = next((text for keyword in _CODE_KEYWORDS if (text := item.text(keyword))), None)
     designator = item.text("CodingSchemeDesignator")
+    if code is not None and code == item.text("URNCodeValue"):
+        return _with_display({"system": _URI, "code": code}, item) if _is_uri(code) else None
     if code is None or designator is None:
         return None
     code = " ".join(code.split())
@@ -105,9 +111,15 @@ def _codes_of_old_snomed() -> Mapping[str, str]:
 def _identified(designator: str, root: DataSet) -> str | None:
     for scheme in root.items("CodingSchemeIdentificationSequence"):
         if scheme.text("CodingSchemeDesignator") == designator:
-            uid = scheme.text("CodingSchemeUID")
-            return None if uid is None else f"urn:oid:{uid}"
+            uid, url = scheme.text("CodingSchemeUID"), scheme.text("CodingSchemeURL")
+            if uid is not None and _UID.match(uid):
+                return f"urn:oid:{uid}"
+            return url if url is not None and _is_uri(url) else None
     return None
+
+
+def _is_uri(text: str) -> bool:
+    return _ABSOLUTE.match(text) is not None
 
 
 def _with_display(found: Resource, item: DataSet) -> Resource:

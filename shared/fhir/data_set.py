@@ -1,5 +1,6 @@
 """Values of data sets in the DICOM JSON model, as FHIR needs them: trimmed, and never empty."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from pydicom.datadict import tag_for_keyword
 from shared.dicom.json_model import Document
 
 _PADDING = " \0\t\n\r"
+_INTEGER = re.compile(r"[+-]?\d{1,19}\Z", re.ASCII)
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -36,14 +38,12 @@ class DataSet:
     def integer(self, keyword: str) -> int | None:
         """The first value as an integer, None where it is none."""
         values = self.values(keyword)
-        try:
-            return int(str(values[0]).strip(_PADDING)) if values else None
-        except ValueError:
-            return None
+        found = str(values[0]).strip(_PADDING) if values else ""
+        return int(found) if _INTEGER.match(found) else None
 
     def names(self, keyword: str) -> Sequence[str]:
         """Person names as texts, each with its groups joined by `=`, without empty ones."""
-        return [name for value in self.values(keyword) if (name := _name(value))]
+        return [name for value in self.values(keyword) if (name := person_name(value))]
 
     def items(self, keyword: str) -> Sequence["DataSet"]:
         """The items of a sequence that have content."""
@@ -82,17 +82,19 @@ def _text(value: object) -> str:
 
 
 def cleaned(text: str) -> str:
-    """Text without padding, and without the control characters that FHIR does not take.
+    """Text without padding and control characters, its blanks those that FHIR takes.
 
     Source: FHIR R4, 2.24.0.1, string.
     """
     text = text.strip(_PADDING)
     if text.isprintable():
         return text
-    return "".join(sign for sign in text if sign >= " " or sign in "\t\r\n").strip(_PADDING)
+    signs = (" " if sign.isspace() and sign not in "\t\r\n" else sign for sign in text)
+    return "".join(sign for sign in signs if sign >= " " or sign in "\t\r\n").strip(_PADDING)
 
 
-def _name(value: object) -> str:
+def person_name(value: object) -> str:
+    """A value of a name as text, its groups joined by `=`; empty where it is none."""
     if isinstance(value, str):
         return cleaned(value)
     if not isinstance(value, dict):

@@ -26,7 +26,9 @@ def issued_identifier(
         rules: Which systems a site has for its issuers.
         default: System of what has no issuer that is known.
     """
-    local = issuer or qualifiers.text("LocalNamespaceEntityID")
+    # An entity of a type that is no URI still tells one issuer from another.
+    names = (issuer, *map(qualifiers.text, ("LocalNamespaceEntityID", "UniversalEntityID")))
+    local = next((name for name in names if name), None)
     system = (
         _universal(qualifiers)
         or (local and (rules.issuer_systems.get(local) or _from_template(local, rules)))

@@ -5,10 +5,11 @@ Standard: PS3.3 Table 10-1 (2025b), Person Identification Macro.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from urllib.parse import quote
 
 from shared.fhir.coding import SCT, coding
-from shared.fhir.data_set import DataSet
+from shared.fhir.data_set import DataSet, person_name
 from shared.fhir.human_name import display, human_names
 from shared.fhir.identifier import plain
 from shared.fhir.pruning import prune
@@ -33,12 +34,10 @@ def persons(
 ) -> Sequence[Person]:
     """Who is named by an attribute, with what identifies them in the same order."""
     found: list[Person] = []
-    named = data_set.names(names)
-    items = data_set.items(identification)
-    for number in range(max(len(named), len(items))):
-        name = named[number] if number < len(named) else None
-        item = items[number] if number < len(items) else DataSet({})
-        person = _person(name, item, data_set, rules)
+    pairs = zip_longest(data_set.values(names), data_set.values(identification))
+    for named, item in pairs:
+        code = DataSet(item if isinstance(item, dict) else {})
+        person = _person(person_name(named) or None, code, data_set, rules)
         if (person.key or (person.name and display(person.name))) and person not in found:
             found.append(person)
     return found

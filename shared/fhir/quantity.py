@@ -1,10 +1,14 @@
 """Measured values as Quantity (PS3.3 C.18.1, 2025b; FHIR R4, 2.24.0.6)."""
 
 import math
+import re
 
 from shared.fhir.coding import UCUM
 from shared.fhir.data_set import DataSet
 from shared.fhir.resource import Resource
+
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
+_EXACT = 2.0**53
 
 
 def quantity(measured: DataSet) -> Resource | None:
@@ -29,11 +33,15 @@ def whole_number(measured: DataSet) -> int | None:
 def _number(measured: DataSet) -> float | int | None:
     """The value as exactly as it is said: a double where there is one, else its digits."""
     double = next(iter(measured.values("FloatingPointValue")), None)
-    said = double if isinstance(double, float | int) else measured.text("NumericValue")
-    try:
-        number = float(said) if said is not None else None
-    except ValueError:
+    said = measured.text("NumericValue") or ""
+    if isinstance(double, float | int):
+        number = float(double)
+    elif _DECIMAL.match(said):
+        number = float(said)
+    else:
         return None
-    if number is None or not math.isfinite(number):
+    if not math.isfinite(number):
         return None
-    return int(number) if number.is_integer() else number
+    # Beyond this a double does not hold every integer, nor JSON of some readers any.
+    is_exact = number.is_integer() and abs(number) < _EXACT
+    return int(number) if is_exact else number

@@ -101,3 +101,20 @@ def test_all_but_two_codes_of_body_parts_are_known_to_pydicom() -> None:
 
 def test_an_unknown_body_part_is_told_as_it_is_written() -> None:
     assert body_part("LEFT BIG TOE") == {"display": "LEFT BIG TOE"}
+
+
+def test_a_private_scheme_is_told_by_its_address_and_by_nothing_that_is_no_uid() -> None:
+    schemes: Document = {
+        "00080102": {"vr": "SH", "Value": ["99HOSP"]},
+        "0008010C": {"vr": "UI", "Value": ["no uid"]},
+        "0008010E": {"vr": "UR", "Value": ["https://hospital.example.org/codes"]},
+    }
+    root = DataSet({"00080110": {"vr": "SQ", "Value": [schemes]}})
+    assert told(item("7", "99HOSP"), root)["system"] == "https://hospital.example.org/codes"
+    del schemes["0008010E"]
+    assert told(item("7", "99HOSP"), root) is None
+
+
+def test_a_code_that_is_a_uri_needs_no_scheme() -> None:
+    code = item("urn:x:7", "", tag="00080120")
+    assert told(code) == {"system": "urn:ietf:rfc:3986", "code": "urn:x:7", "display": "Meaning"}

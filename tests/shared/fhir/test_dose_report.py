@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 from pydicom.dataset import Dataset
 
 from shared.fhir.r5 import to_r5
@@ -63,6 +64,13 @@ def test_values_are_the_totals_and_not_those_of_events() -> None:
     }
     assert {"113838", "113830"}.isdisjoint(values(found))
     assert found["valueString"] == "CT Dose Length Product Total 203.12 mGy.cm"
+
+
+def test_an_implausible_number_does_not_keep_the_study_from_being_told() -> None:
+    for number, value in (("1e30", 1e30), ("-0", 0), ("1e308", 1e308)):
+        [found] = observations(ct_report(number))
+        orjson.dumps(found)
+        assert values(found)["113813"]["value"] == value
 
 
 def test_the_totals_of_two_planes_are_told_apart() -> None:

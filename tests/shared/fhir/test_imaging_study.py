@@ -158,6 +158,20 @@ def test_a_physician_with_an_identifier_gets_a_resource_and_a_role_where_that_is
         assert_valid(one.resource)
 
 
+def test_nobody_gets_the_identifier_of_somebody_else() -> None:
+    person = Dataset()
+    person.PersonIdentificationCodeSequence = [coded("B-1", "99ID", "B")]
+    source = dataset(
+        OperatorsName=["A^A", "B^B"], OperatorIdentificationSequence=[Dataset(), person]
+    )
+    found = study(source, scheme_systems={"99ID": "urn:x-ids"})["series"][0]["performer"]
+    actors = [one["actor"] for one in found]
+    assert [(one["display"], one.get("identifier", {}).get("value")) for one in actors] == [
+        ("A A", None),
+        ("B B", "B-1"),
+    ]
+
+
 def test_an_order_is_made_only_where_that_is_wanted() -> None:
     assert mapped(dataset()).orders == []
     resources = mapped(dataset(), orders=OrderRule.CREATE)

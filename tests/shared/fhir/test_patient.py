@@ -86,6 +86,16 @@ def test_a_local_issuer_is_told_by_the_map_then_by_the_template_then_by_the_defa
     ]
 
 
+def test_issuers_that_are_known_by_host_names_are_not_one() -> None:
+    sources = [with_qualifiers(host, "DNS") for host in ("a.example.org", "b.example.org")]
+    for source in sources:
+        del source.IssuerOfPatientID
+    systems = {
+        patient(source, issuer_template=TEMPLATE)["identifier"][0]["system"] for source in sources
+    }
+    assert len(systems) == 2
+
+
 def test_one_id_of_two_issuers_is_two_patients() -> None:
     one, other = (
         mapped(dataset(IssuerOfPatientID=issuer), issuer_template=TEMPLATE).patient
