@@ -59,7 +59,7 @@ _CODE_KEYWORDS = ("CodeValue", "LongCodeValue", "URNCodeValue")
 
 def modality_coding(code: str) -> Resource:
     """A modality as a Coding (PS3.16 CID 29 and 33)."""
-    return {"system": DCM, "code": code}
+    return {"system": DCM, "code": " ".join(code.split())}
 
 
 def coding(item: DataSet, schemes: Mapping[str, str], root: DataSet) -> Resource | None:

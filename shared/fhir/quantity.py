@@ -21,7 +21,7 @@ def quantity(measured: DataSet) -> Resource | None:
     code, meaning = unit.text("CodeValue"), unit.text("CodeMeaning")
     if code is None or unit.text("CodingSchemeDesignator") != "UCUM":
         return found if meaning is None else {**found, "unit": meaning}
-    return {**found, "unit": meaning or code, "system": UCUM, "code": code}
+    return {**found, "unit": meaning or code, "system": UCUM, "code": "".join(code.split())}
 
 
 def whole_number(measured: DataSet) -> int | None:
