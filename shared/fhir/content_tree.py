@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from shared.fhir.coding import DCM, coding
 from shared.fhir.data_set import DataSet
@@ -13,9 +14,9 @@ type Code = tuple[str, str]
 _DEEPEST = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ContentItem:
-    """An item of a report, or its root."""
+    """An item of a report, or its root; what is looked at again and again is read once."""
 
     data_set: DataSet
     schemes: Mapping[str, str]
@@ -26,12 +27,12 @@ class ContentItem:
         """The root of a report."""
         return cls(report, schemes, report)
 
-    @property
+    @cached_property
     def name(self) -> Resource | None:
         """Its concept name as a Coding."""
         return self._coding(self.data_set.item("ConceptNameCodeSequence"))
 
-    @property
+    @cached_property
     def code(self) -> Code | None:
         """Its concept name."""
         name = self.name
@@ -53,7 +54,7 @@ class ContentItem:
         """Its measured value."""
         return self.data_set.item("MeasuredValueSequence")
 
-    @property
+    @cached_property
     def children(self) -> Sequence["ContentItem"]:
         """The items right below it."""
         items = self.data_set.items("ContentSequence")

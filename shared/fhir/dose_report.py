@@ -172,8 +172,9 @@ def _observations(report: _Report) -> Iterable[Proposed]:
 def _totals(root: ContentItem) -> Iterable[Resource]:
     for item in root.named(_PROCEDURE):
         yield from _component(item, None)
-    for container in root.below(*_TOTALS):
-        place = container.first(_PLANE) if len(root.below(*_TOTALS)) > 1 else None
+    containers = root.below(*_TOTALS)
+    for container in containers:
+        place = container.first(_PLANE) if len(containers) > 1 else None
         for item in container.named(*_TOTAL_VALUES):
             side = item.first(_LATERALITY)
             yield from _component(item, place if side is None else side)

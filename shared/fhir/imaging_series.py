@@ -1,5 +1,8 @@
 """The series of an ImagingStudy, with their instances (FHIR R4, 8.22.3)."""
 
+from collections.abc import Sequence
+from operator import itemgetter
+
 from shared.fhir.body_part import body_part
 from shared.fhir.coding import PARTICIPATION, SCT, coding, modality_coding
 from shared.fhir.data_set import DataSet, tag
@@ -9,6 +12,7 @@ from shared.fhir.identifier import plain
 from shared.fhir.made import Made
 from shared.fhir.mapping_warning import Warnings
 from shared.fhir.practitioner import map_practitioner, persons, reference
+from shared.fhir.pruning import prune
 from shared.fhir.reference import literal
 from shared.fhir.resource import Identifier, Resource
 from shared.fhir.rules import MappingRules
@@ -49,38 +53,47 @@ def map_series(
     if modality is None:
         warnings.add(tag("Modality"), NO_MODALITY)
     clock = Clock.of(data_set, rules.time_zone, warnings)
-    return {
-        "uid": series.uid,
-        "number": _number(data_set, "SeriesNumber", warnings),
-        "modality": modality_coding(modality or _OTHER),
-        "description": data_set.text("SeriesDescription")
-        or data_set.item("SeriesDescriptionCodeSequence").text("CodeMeaning"),
-        "numberOfInstances": series.instance_count,
-        "bodySite": _body_site(data_set, rules),
-        "laterality": _laterality(series, data_set),
-        "specimen": _specimens(data_set),
-        "started": _started(data_set, clock, warnings),
-        "performer": _performers(data_set, rules, made),
-        "instance": [
-            _instance(instance, warnings)
-            for instance in sorted(series.instances, key=_instance_order)
-            if DataSet(instance.document).text("SOPClassUID")
-        ],
-    }
+    found: Resource = prune(
+        {
+            "uid": series.uid,
+            "number": _number(data_set, "SeriesNumber", warnings),
+            "modality": modality_coding(modality or _OTHER),
+            "description": data_set.text("SeriesDescription")
+            or data_set.item("SeriesDescriptionCodeSequence").text("CodeMeaning"),
+            "numberOfInstances": series.instance_count,
+            "bodySite": _body_site(data_set, rules),
+            "laterality": _laterality(series, data_set),
+            "specimen": _specimens(data_set),
+            "started": _started(data_set, clock, warnings),
+            "performer": _performers(data_set, rules, made),
+        }
+    )
+    instances = _instances(series.instances, warnings)
+    return {**found, "instance": instances} if instances else found
 
 
-def _instance(instance: InstanceContent, warnings: Warnings) -> Resource:
-    data_set = DataSet(instance.document)
-    return {
-        "uid": instance.uid,
-        "sopClass": {"system": _URI, "code": f"urn:oid:{data_set.text('SOPClassUID')}"},
-        "number": _number(data_set, "InstanceNumber", warnings),
-        "title": _title(data_set) if instance.is_whole else None,
-    }
+def _instances(instances: Sequence[InstanceContent], warnings: Warnings) -> list[Resource]:
+    """Instances by number, those without one last, then by UID; nothing in them is empty.
 
-
-def _instance_order(instance: InstanceContent) -> tuple[bool, int, str]:
-    return _order(DataSet(instance.document).integer("InstanceNumber"), instance.uid)
+    There may be many thousands.
+    """
+    found: list[tuple[tuple[bool, int, str], Resource]] = []
+    for instance in instances:
+        data_set = DataSet(instance.document)
+        sop_class, number = data_set.text("SOPClassUID"), data_set.integer("InstanceNumber")
+        if sop_class is None:
+            continue
+        one: Resource = {
+            "uid": instance.uid,
+            "sopClass": {"system": _URI, "code": f"urn:oid:{sop_class}"},
+        }
+        if (told := _told(number, data_set, "InstanceNumber", warnings)) is not None:
+            one["number"] = told
+        if instance.is_whole and (title := _title(data_set)) is not None:
+            one["title"] = title
+        found.append((_order(number, instance.uid), one))
+    found.sort(key=itemgetter(0))
+    return [one for _, one in found]
 
 
 def _order(number: int | None, uid: str) -> tuple[bool, int, str]:
@@ -88,7 +101,10 @@ def _order(number: int | None, uid: str) -> tuple[bool, int, str]:
 
 
 def _number(data_set: DataSet, keyword: str, warnings: Warnings) -> int | None:
-    number = data_set.integer(keyword)
+    return _told(data_set.integer(keyword), data_set, keyword, warnings)
+
+
+def _told(number: int | None, data_set: DataSet, keyword: str, warnings: Warnings) -> int | None:
     if number is not None and 0 <= number <= _HIGHEST_NUMBER:
         return number
     if data_set.has(keyword):

@@ -5,6 +5,7 @@ arrays are sorted, so that the same study always gives the same resource.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
 
 from shared.fhir.coding import concept, modality_coding
@@ -53,7 +54,7 @@ def map_imaging_study(
             "status": "available",
             "modality": _modalities(series),
             "subject": subject,
-            "started": started or min(_starts(series), default=None),
+            "started": started or min(_starts(series), key=_moment, default=None),
             "basedOn": [order.reference(rules) for order in requested],
             "referrer": next(iter(_referrers(data_set, rules, made)), None),
             "interpreter": _physicians(
@@ -69,10 +70,9 @@ def map_imaging_study(
             "location": _location(data_set),
             "reasonCode": _reasons(data_sets, data_set, rules),
             "description": data_set.text("StudyDescription"),
-            "series": series,
         }
     )
-    return Proposed(key, resource)
+    return Proposed(key, {**resource, "series": series})
 
 
 def _identifiers(
@@ -102,7 +102,13 @@ def _acquiring() -> frozenset[str]:
 
 
 def _starts(series: Sequence[Resource]) -> list[str]:
-    return [one["started"] for one in series if one["started"] is not None]
+    return [one["started"] for one in series if "started" in one]
+
+
+def _moment(started: str) -> datetime:
+    """A dateTime as a moment; a date as its beginning somewhere."""
+    moment = datetime.fromisoformat(f"{started}-01-01"[:10] if "T" not in started else started)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _referrers(data_set: DataSet, rules: MappingRules, made: Made) -> list[Resource]:

@@ -102,7 +102,9 @@ class Reconciliation:
         """
         with _saying():
             content = await self.contents.read(partition_name, study_uid, self.rules.max_instances)
-            return () if content is None else map_study(content, self.mapping).warnings
+            if content is None:
+                return ()
+            return (await asyncio.to_thread(map_study, content, self.mapping)).warnings
 
     async def _as_it_is_accepted(self, partition: str, uid: str) -> ReconcileOutcome:
         """Bring a study to the server, without its instances where it is too large with them."""
@@ -138,7 +140,8 @@ class Reconciliation:
         content = await self.contents.read(partition, uid, most)
         if content is None:
             return await self._take_away(partition, uid, withdraws=is_last)
-        resources = map_study(content, self.mapping)
+        # Thousands of instances keep the event loop for a quarter of a second.
+        resources = await asyncio.to_thread(map_study, content, self.mapping)
         endpoint = await self._endpoint(partition)
         existing = await look_up(self.server, resources, self.mapping)
         writes = await self._writes(resources, existing, endpoint, partition)

@@ -1,5 +1,7 @@
 """Whatever the attributes hold that are told, the resources are valid, or without them."""
 
+import random
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -95,3 +97,26 @@ def test_any_data_set_is_told_as_valid_resources(document: Document) -> None:
             orjson.dumps(proposed.resource)
             assert_valid(proposed.resource)
             assert_valid(to_r5(proposed.resource), "R5")
+
+
+@for_any(60, found=st.lists(documents(), min_size=2, max_size=6), order=st.randoms())
+def test_a_study_is_told_the_same_in_whatever_order_it_is_read(
+    found: list[Document], order: random.Random
+) -> None:
+    instances = [
+        document
+        | {
+            "0020000E": {"vr": "UI", "Value": [f"1.2.{number % 3}"]},
+            "00080018": {"vr": "UI", "Value": [f"1.2.{number % 3}.{number}"]},
+        }
+        for number, document in enumerate(found)
+    ]
+    content = content_of_documents(*instances)
+    told = [orjson.dumps(one.resource) for one in map_study(content, SITES[1]).proposed]
+    series = [
+        replace(one, instances=order.sample(one.instances, len(one.instances)))
+        for one in content.series
+    ]
+    order.shuffle(series)
+    again = map_study(replace(content, series=series), SITES[1])
+    assert [orjson.dumps(one.resource) for one in again.proposed] == told

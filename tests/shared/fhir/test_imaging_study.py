@@ -98,6 +98,18 @@ def test_a_study_starts_when_its_own_date_says_else_with_its_first_series() -> N
     assert study(*sources)["started"] == "2026-01-02T09:00:00+01:00"
 
 
+def test_the_first_series_is_that_of_the_earliest_moment_wherever_it_was() -> None:
+    sources = of_one_study(3, StudyDate="")
+    times = (("20260102", "+1100"), ("20260101", "-0800"), ("20260103", None))
+    for source, (day, offset) in zip(sources, times, strict=True):
+        source.SeriesDate, source.SeriesTime = day, "010000"
+        if offset:
+            source.TimezoneOffsetFromUTC = offset
+    assert study(*sources)["started"] == "2026-01-01T01:00:00-08:00"
+    sources[1].SeriesDate, sources[1].SeriesTime = "20260101", "230000"
+    assert study(*sources)["started"] == "2026-01-02T01:00:00+11:00"
+
+
 def test_the_accession_number_is_told_in_its_namespace_and_as_the_order() -> None:
     found = study(dataset())
     [number] = [one for one in found["identifier"] if one["value"] == "A1"]
