@@ -6,9 +6,11 @@ An outage stops, and nothing is lost by it; a study that is refused is put aside
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from shared.audit import write_record
 from shared.errors import FhirAccessError, FhirMappingError, StoreUnavailableError
 from shared.fhir.mapping_warning import MappingWarning
 from shared.services.fhir_dead_letters import DeadLetters
@@ -104,6 +106,7 @@ class Delivery:
             _log.warning("FHIR: %s", error.message)
             return Delivered(halt=Halt.OUTAGE)
         if outcome is ReconcileOutcome.WRITTEN:
+            _record(study, "written")
             return Delivered(written=1)
         return Delivered(unchanged=1)
 
@@ -114,7 +117,15 @@ class Delivery:
         except StoreUnavailableError as failure:
             _log.warning("FHIR: %s", failure.message)
             return Delivered(halt=Halt.OUTAGE)
+        _record(study, "refused")
         return Delivered(refused=1)
+
+
+def _record(study: StudyName, outcome: str) -> None:
+    """Leave an audit record of what others were told, or would not hear."""
+    partition, uid = study
+    record = {"time": datetime.now(UTC), "transaction": "fhir", "outcome": outcome}
+    write_record({**record, "partition": partition, "study": uid})
 
 
 def lanes(studies: Sequence[StudyName], count: int) -> Sequence[Sequence[StudyName]]:

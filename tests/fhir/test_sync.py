@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import orjson
 import pytest
 from pydicom.dataset import Dataset
 
@@ -53,6 +54,18 @@ async def test_many_changes_of_a_study_are_one_delivery(archive: ToldArchive) ->
     assert sorted(one["numberOfInstances"] for one in archive.fhir.all("ImagingStudy")) == [20, 20]
     assert await behind(archive) == 0
     assert await archive.told.sync.next_window() is None
+
+
+async def test_who_was_told_of_which_study_is_on_record(
+    archive: ToldArchive, caplog: pytest.LogCaptureFixture
+) -> None:
+    await archive.store(*studies(2))
+    with caplog.at_level("INFO", logger="audit"):
+        await follow(archive)
+        await follow(archive)
+    records = [orjson.loads(one.message) for one in caplog.records if one.name == "audit"]
+    told = [(one["study"], one["outcome"]) for one in records if one["transaction"] == "fhir"]
+    assert sorted(told) == [("1.2.1", "written"), ("1.2.2", "written")]
 
 
 async def test_reading_the_whole_feed_again_makes_no_new_version(archive: ToldArchive) -> None:
