@@ -67,6 +67,13 @@ class ReconcileOutcome(Enum):
     UNCHANGED = "unchanged"
 
 
+class _Again(Enum):
+    """Others were at it too, so that it has to be looked at again."""
+
+    AFTER_WRITING = "after writing"
+    AFTER_NOTHING = "after nothing"
+
+
 @dataclass(slots=True)
 class Reconciliation:
     """Brings studies to a FHIR server."""
@@ -120,6 +127,7 @@ class Reconciliation:
 
     async def _until_done(self, partition: str, uid: str, most: int) -> ReconcileOutcome:
         """Try again as long as others change the same resources."""
+        has_written = False
         for attempt in range(_TRIES):
             if attempt:
                 pause = _PAUSE_SECONDS * 2**attempt
@@ -128,15 +136,15 @@ class Reconciliation:
                 done = await self._once(partition, uid, most, is_last=attempt == _TRIES - 1)
             except FhirConflictError:
                 continue
-            if done is not None:
-                return done
+            if isinstance(done, ReconcileOutcome):
+                return ReconcileOutcome.WRITTEN if has_written else done
+            has_written = has_written or done is _Again.AFTER_WRITING
         # Others must get past it: what is in use may be refused to be deleted by this, for ever.
         raise FhirRefusedError("The FHIR server finds a conflict again and again.", _CONFLICT)
 
     async def _once(
         self, partition: str, uid: str, most: int, *, is_last: bool
-    ) -> ReconcileOutcome | None:
-        """Reconcile; None where others were at it too."""
+    ) -> ReconcileOutcome | _Again:
         content = await self.contents.read(partition, uid, most)
         if content is None:
             return await self._take_away(partition, uid, withdraws=is_last)
@@ -147,20 +155,24 @@ class Reconciliation:
         writes = await self._writes(resources, existing, endpoint, partition)
         return await self._written(writes) if writes else ReconcileOutcome.UNCHANGED
 
-    async def _written(self, writes: Sequence[FhirWrite]) -> ReconcileOutcome | None:
-        """Make changes, in as many transactions as it takes; None if others were at it too."""
+    async def _written(self, writes: Sequence[FhirWrite]) -> ReconcileOutcome | _Again:
+        """Make changes, in as many transactions as it takes."""
+        again = _Again.AFTER_NOTHING
         while writes:
             first = self._first(writes)
             done = list(zip(first, await self.server.write(first), strict=True))
-            if any(one.if_none_exist and made.status == HTTPStatus.OK for one, made in done):
-                return None  # Somebody was there first.
+            found = [bool(one.if_none_exist) and made.status == HTTPStatus.OK for one, made in done]
+            if not all(found):
+                again = _Again.AFTER_WRITING
+            if any(found):
+                return again  # Somebody was there first.
             told = {one.full_url: made.reference for one, made in done if one.full_url}
             made = {url: reference for url, reference in told.items() if reference}
             writes = [
                 replace(one, resource=referring(one.resource, made)) for one in writes[len(first) :]
             ]
             if writes and len(made) < len(told):
-                return None  # It does not tell what it has made, which has to be looked up.
+                return again  # It does not tell what it has made, which has to be looked up.
         return ReconcileOutcome.WRITTEN
 
     async def _writes(
