@@ -95,6 +95,11 @@ def check(status: int, outcome: object) -> None:
     )
 
 
+def check_entry(entry: Resource) -> None:
+    """Raise what the status of an entry of an answer means, if it is no success."""
+    check(status_of(entry), entry.get("response", {}).get("outcome"))
+
+
 def _issues(outcome: object) -> tuple[str, ...]:
     """Codes and expressions of an OperationOutcome; its words may quote values."""
     found = outcome.get("issue") if isinstance(outcome, Mapping) else None

@@ -27,6 +27,7 @@ from azure.core.rest import HttpRequest, HttpResponse
 
 from shared.adapters.fhir_bundles import (
     check,
+    check_entry,
     entries,
     etag,
     resources,
@@ -42,6 +43,7 @@ from shared.errors import (
     FhirRefusedError,
     StoreUnavailableError,
 )
+from shared.fhir.reference import referring
 from shared.fhir.resource import Resource
 from shared.fhir.search import FhirSearch
 from shared.ports import FhirRelease, FhirServer, FhirWrite, FhirWritten
@@ -113,7 +115,7 @@ class HttpFhirServer(FhirServer):
         bundle = await self._posted(searching(searches))
         found = []
         for entry in entries(bundle, len(searches)):
-            check(status_of(entry), entry.get("response", {}).get("outcome"))
+            check_entry(entry)
             found.append(await self._all_pages(entry.get("resource", {})))
         return found
 
@@ -132,7 +134,7 @@ class HttpFhirServer(FhirServer):
         bundle = await self._posted(writing(writes), Prefer="return=minimal")
         found = entries(bundle, len(writes))
         for entry in found:
-            check(status_of(entry), entry.get("response", {}).get("outcome"))
+            check_entry(entry)
         return [written(status_of(one), one.get("response", {}).get("location")) for one in found]
 
     async def close(self) -> None:
@@ -189,7 +191,7 @@ class HttpFhirServer(FhirServer):
             headers["If-Match"] = etag(write.if_match)
         if write.if_none_exist is not None:
             headers["If-None-Exist"] = write.if_none_exist.query
-        resource = write.resource and _with_references(write.resource, known)
+        resource = referring(write.resource, known)
         request = self._request(write.method, f"/{write.url}", resource, headers)
         status, body, answered = await self._send(request)
         if status in _GONE and write.method == "DELETE":
@@ -314,18 +316,3 @@ def _read(content: bytes, status: int) -> Resource:
     if status >= HTTPStatus.BAD_REQUEST:
         return {}
     raise FhirAccessError("What answers at the base address is no FHIR server.")
-
-
-def _with_references(resource: Resource, known: Mapping[str, str]) -> Resource:
-    """A resource whose references name what stands behind full URLs."""
-
-    def replaced(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-        if isinstance(value, dict):
-            return {
-                name: known.get(item, item) if name == "reference" else replaced(item)
-                for name, item in value.items()
-            }
-        return [replaced(item) for item in value] if isinstance(value, list) else value
-
-    found: Resource = replaced(resource)
-    return found

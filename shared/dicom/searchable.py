@@ -5,6 +5,7 @@ Standard: PS3.18 Tables 10.6.1-5 and 10.6.3-3 to -5 (2025b); what v1 knows: refe
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
@@ -85,6 +86,7 @@ class SearchAttribute:
         return kind_of_vr(self.vr)
 
 
+@cache
 def tag_of(keyword: str) -> str:
     """The tag of a keyword of the Standard, as eight upper-case hexadecimal digits."""
     tag = tag_for_keyword(keyword)

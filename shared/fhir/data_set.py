@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
-
 from shared.dicom.json_model import Document
+from shared.dicom.searchable import tag_of
 
 _PADDING = " \0\t\n\r"
 _INTEGER = re.compile(r"[+-]?\d{1,19}\Z", re.ASCII)
@@ -22,7 +21,7 @@ class DataSet:
 
     def values(self, keyword: str) -> Sequence[Any]:
         """All values, whatever they are."""
-        found = self.document.get(tag(keyword), {}).get("Value")
+        found = self.document.get(tag_of(keyword), {}).get("Value")
         return found if isinstance(found, list) else ()
 
     def texts(self, keyword: str) -> Sequence[str]:
@@ -59,18 +58,6 @@ class DataSet:
 
 
 _NOTHING = DataSet({})
-_tags: dict[str, str] = {}
-
-
-def tag(keyword: str) -> str:
-    """The tag of a keyword of the Standard, as eight upper-case hexadecimal digits."""
-    found = _tags.get(keyword)
-    if found is None:
-        number = tag_for_keyword(keyword)
-        if number is None:
-            raise KeyError(keyword)
-        found = _tags[keyword] = f"{number:08X}"
-    return found
 
 
 def _text(value: object) -> str:

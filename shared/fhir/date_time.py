@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
-from shared.fhir.data_set import DataSet, tag
+from shared.dicom.searchable import tag_of
+from shared.fhir.data_set import DataSet
 from shared.fhir.mapping_warning import Warnings
 
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})\Z", re.ASCII)
@@ -44,7 +45,7 @@ class Clock:
         text = data_set.text("TimezoneOffsetFromUTC")
         offset = None if text is None else _offset(text)
         if text is not None and offset is None:
-            warnings.add(tag("TimezoneOffsetFromUTC"), NO_OFFSET)
+            warnings.add(tag_of("TimezoneOffsetFromUTC"), NO_OFFSET)
         return cls(site if offset is None else offset)
 
 
@@ -55,7 +56,7 @@ def fhir_date(data_set: DataSet, keyword: str, warnings: Warnings) -> str | None
         return None
     found = _date(text)
     if found is None:
-        warnings.add(tag(keyword), NO_DATE)
+        warnings.add(tag_of(keyword), NO_DATE)
         return None
     return found.isoformat()
 
@@ -68,7 +69,7 @@ def fhir_date_time(
     text = data_set.text(time_keyword)
     if day is None or text is None:
         return day
-    return _zoned(day, text, clock.zone, tag(time_keyword), warnings)
+    return _zoned(day, text, clock.zone, tag_of(time_keyword), warnings)
 
 
 def fhir_moment(text: str, text_tag: str, clock: Clock, warnings: Warnings) -> str | None:

@@ -10,9 +10,10 @@ Procedures on FHIR 1.0.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from shared.dicom.searchable import tag_of
 from shared.fhir.coding import LOINC, SCT
 from shared.fhir.content_tree import ContentItem, dcm
-from shared.fhir.data_set import DataSet, tag
+from shared.fhir.data_set import DataSet
 from shared.fhir.date_time import Clock, fhir_moment
 from shared.fhir.human_name import display
 from shared.fhir.identifier import plain
@@ -102,7 +103,7 @@ class _Report:
         for item in self.root.below(*_STARTS):
             text = item.data_set.text("DateTime")
             if text is not None:
-                return fhir_moment(text, tag("DateTime"), clock, self.warnings)
+                return fhir_moment(text, tag_of("DateTime"), clock, self.warnings)
         started: str | None = self.study.resource.get("started")
         return started
 
@@ -155,7 +156,7 @@ def map_dose_reports(
 def _observations(report: _Report) -> Iterable[Proposed]:
     base = report.base
     if base["effectiveDateTime"] is None:
-        report.warnings.add(tag("DateTime"), NO_TIME)
+        report.warnings.add(tag_of("DateTime"), NO_TIME)
     events = list(_events(report, base)) if report.rules.dose is DoseRule.EVENTS else []
     components = list(_totals(report.root))
     resource = {

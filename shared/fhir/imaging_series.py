@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from operator import itemgetter
 
+from shared.dicom.searchable import tag_of
 from shared.fhir.body_part import body_part
 from shared.fhir.coding import PARTICIPATION, SCT, coding, modality_coding
-from shared.fhir.data_set import DataSet, tag
+from shared.fhir.data_set import DataSet
 from shared.fhir.date_time import Clock, fhir_date_time, fhir_moment
 from shared.fhir.device import device_name, map_device
 from shared.fhir.identifier import plain
@@ -51,7 +52,7 @@ def map_series(
     data_set, warnings = DataSet(series.document), warnings.within(series.uid)
     modality = data_set.text("Modality")
     if modality is None:
-        warnings.add(tag("Modality"), NO_MODALITY)
+        warnings.add(tag_of("Modality"), NO_MODALITY)
     clock = Clock.of(data_set, rules.time_zone, warnings)
     found: Resource = prune(
         {
@@ -108,7 +109,7 @@ def _told(number: int | None, data_set: DataSet, keyword: str, warnings: Warning
     if number is not None and 0 <= number <= _HIGHEST_NUMBER:
         return number
     if data_set.has(keyword):
-        warnings.add(tag(keyword), BAD_NUMBER)
+        warnings.add(tag_of(keyword), BAD_NUMBER)
     return None
 
 
@@ -154,7 +155,7 @@ def _started(data_set: DataSet, clock: Clock, warnings: Warnings) -> str | None:
             return moment
     acquired = data_set.text("AcquisitionDateTime")
     if acquired is not None:
-        return fhir_moment(acquired, tag("AcquisitionDateTime"), clock, warnings)
+        return fhir_moment(acquired, tag_of("AcquisitionDateTime"), clock, warnings)
     return fhir_date_time(data_set, "AcquisitionDate", "AcquisitionTime", clock, warnings)
 
 

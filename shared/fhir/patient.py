@@ -1,7 +1,8 @@
 """Patient from a data set, and who or what a study is about (PS3.3 C.7.1.1, 2025b)."""
 
+from shared.dicom.searchable import tag_of
 from shared.fhir.coding import concept
-from shared.fhir.data_set import DataSet, tag
+from shared.fhir.data_set import DataSet
 from shared.fhir.date_time import fhir_date
 from shared.fhir.human_name import display, human_names
 from shared.fhir.identifier import issued_identifier, plain, typed
@@ -64,7 +65,7 @@ def named_subject(data_set: DataSet, rules: MappingRules, warnings: Warnings) ->
             **({} if key is None else {"identifier": plain(key)}),
             "display": _first_name(data_set) or "phantom",
         }
-    warnings.add(tag("PatientID"), NO_PATIENT_ID)
+    warnings.add(tag_of("PatientID"), NO_PATIENT_ID)
     return {"type": "Patient", "display": _first_name(data_set) or "unknown"}
 
 
@@ -76,7 +77,7 @@ def is_phantom(data_set: DataSet) -> bool:
 def _names(data_set: DataSet, warnings: Warnings) -> list[Resource]:
     names = data_set.names("PatientName")
     if len(names) > 1:
-        warnings.add(tag("PatientName"), MORE_NAMES)
+        warnings.add(tag_of("PatientName"), MORE_NAMES)
     found = human_names(names[0], "usual") if names else []
     for keyword, use in (("OtherPatientNames", "old"), ("PatientBirthName", "maiden")):
         for name in data_set.names(keyword):
@@ -94,7 +95,7 @@ def _gender(data_set: DataSet, warnings: Warnings) -> str | None:
     if sex is None:
         return None
     if sex not in _GENDERS:
-        warnings.add(tag("PatientSex"), UNKNOWN_SEX)
+        warnings.add(tag_of("PatientSex"), UNKNOWN_SEX)
     return _GENDERS.get(sex, "unknown")
 
 

@@ -35,6 +35,7 @@ from shared.fhir.merge import (
 from shared.fhir.ownership import is_ours, mark
 from shared.fhir.partition import is_known_by, uid_key
 from shared.fhir.r5 import to_r5
+from shared.fhir.reference import referring
 from shared.fhir.resource import Resource
 from shared.fhir.rules import DeletedStudyRule, MappingRules, PatientRule, SyncRules
 from shared.fhir.search import FhirSearch
@@ -49,7 +50,7 @@ from shared.services.fhir_lookup import (
     order_reference,
 )
 from shared.services.fhir_study_content import StudyContents
-from shared.services.fhir_transaction import change, creation, referring, removal
+from shared.services.fhir_transaction import change, creation, removal
 
 PERMANENT = (FhirRefusedError, FhirMappingError, AmbiguousIdentityError)
 """Errors that trying again soon does not mend: the study is put aside."""

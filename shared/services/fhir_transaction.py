@@ -1,8 +1,5 @@
 """The single changes that make up a transaction at a FHIR server."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from shared.fhir.resource import Proposed, Resource
 from shared.fhir.search import FhirSearch
 from shared.ports import FhirWrite
@@ -33,18 +30,6 @@ def change(resource: Resource, held: Resource) -> FhirWrite:
 def removal(held: Resource) -> FhirWrite:
     """That what is held is deleted, if it has not changed."""
     return FhirWrite("DELETE", reference_to(held), if_match=_version(held))
-
-
-def referring(value: Any, known: Mapping[str, str]) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """The same with references to what is there in place of full URLs."""
-    if isinstance(value, dict):
-        return {
-            name: known.get(item, item)
-            if name == "reference" and isinstance(item, str)
-            else referring(item, known)
-            for name, item in value.items()
-        }
-    return [referring(item, known) for item in value] if isinstance(value, list) else value
 
 
 def _version(held: Resource) -> str | None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydicom.datadict import dictionary_VR
 
 from shared.dicom.json_model import Document
-from shared.fhir.data_set import tag
+from shared.dicom.searchable import tag_of
 from shared.fhir.r5 import to_r5
 from shared.fhir.rules import DoseRule, OrderRule, PractitionerRule
 from shared.fhir.study_resources import map_study
@@ -60,7 +60,7 @@ def _value(keyword: str) -> st.SearchStrategy[Any]:
 @st.composite
 def items(draw: st.DrawFn, keywords: tuple[str, ...]) -> Document:
     chosen = draw(st.lists(st.sampled_from(keywords), unique=True))
-    return {tag(one): draw(elements(one)) for one in chosen}
+    return {tag_of(one): draw(elements(one)) for one in chosen}
 
 
 def elements(keyword: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -73,7 +73,7 @@ def documents(draw: st.DrawFn) -> Document:
     document = draw(items(PLAIN))
     for sequence in draw(st.lists(st.sampled_from(sorted(SEQUENCES)), unique=True)):
         found = draw(st.lists(items(SEQUENCES[sequence]), max_size=2))
-        document[tag(sequence)] = {"vr": "SQ", "Value": found}
+        document[tag_of(sequence)] = {"vr": "SQ", "Value": found}
     uids = {"0020000D": "1.2", "0020000E": "1.2.3", "00080018": "1.2.3.4", "00080016": "1.2.840"}
     return document | {key: {"vr": "UI", "Value": [uid]} for key, uid in uids.items()}
 
