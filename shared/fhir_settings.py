@@ -8,7 +8,6 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from shared.fhir.identifier import is_absolute_uri
 from shared.fhir.rules import (
     DeletedStudyRule,
     DoseRule,
@@ -18,6 +17,7 @@ from shared.fhir.rules import (
     PractitionerRule,
     SyncRules,
 )
+from shared.fhir.uri import is_absolute_uri
 
 type Pairs = tuple[tuple[str, str], ...]
 

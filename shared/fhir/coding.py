@@ -9,11 +9,13 @@ from functools import cache
 
 from shared.fhir.data_set import DataSet
 from shared.fhir.resource import Resource
+from shared.fhir.uri import is_absolute_uri
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 SCT = "http://snomed.info/sct"
 LOINC = "http://loinc.org"
 UCUM = "http://unitsofmeasure.org"
+URI_SYSTEM = "urn:ietf:rfc:3986"
 IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 
@@ -24,7 +26,7 @@ _SYSTEMS: Mapping[str, str] = {
     "CPT4": "http://www.ama-assn.org/go/cpt",
     "C5": "urn:oid:2.16.840.1.113883.6.82",
     "DCM": DCM,
-    "DCMUID": "urn:ietf:rfc:3986",
+    "DCMUID": URI_SYSTEM,
     "FMA": "http://purl.org/sig/ont/fma/fma",
     "HCPCS": "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
     "I9": "http://hl7.org/fhir/sid/icd-9-cm",
@@ -50,9 +52,7 @@ _SYSTEMS: Mapping[str, str] = {
     "UMLS": "http://www.nlm.nih.gov/research/umls",
     "UNII": "http://fdasis.nlm.nih.gov",
 }
-_URI = "urn:ietf:rfc:3986"
 _UID = re.compile(r"[0-2](\.(0|[1-9]\d*))+\Z", re.ASCII)
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z", re.ASCII)
 _OLD_SNOMED = frozenset({"SRT", "SNM3", "99SDM"})
 _CODE_KEYWORDS = ("CodeValue", "LongCodeValue", "URNCodeValue")
 
@@ -73,7 +73,8 @@ def coding(item: DataSet, schemes: Mapping[str, str], root: DataSet) -> Resource
     code = next((text for keyword in _CODE_KEYWORDS if (text := item.text(keyword))), None)
     designator = item.text("CodingSchemeDesignator")
     if code is not None and code == item.text("URNCodeValue"):
-        return _with_display({"system": _URI, "code": code}, item) if _is_uri(code) else None
+        named = {"system": URI_SYSTEM, "code": code}
+        return _with_display(named, item) if is_absolute_uri(code) else None
     if code is None or designator is None:
         return None
     code = " ".join(code.split())
@@ -114,12 +115,8 @@ def _identified(designator: str, root: DataSet) -> str | None:
             uid, url = scheme.text("CodingSchemeUID"), scheme.text("CodingSchemeURL")
             if uid is not None and _UID.match(uid):
                 return f"urn:oid:{uid}"
-            return url if url is not None and _is_uri(url) else None
+            return url if url is not None and is_absolute_uri(url) else None
     return None
-
-
-def _is_uri(text: str) -> bool:
-    return _ABSOLUTE.match(text) is not None
 
 
 def _with_display(found: Resource, item: DataSet) -> Resource:

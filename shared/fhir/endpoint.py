@@ -1,10 +1,10 @@
 """Endpoint of a partition's DICOMweb service (FHIR R4, Endpoint)."""
 
+from shared.fhir.coding import URI_SYSTEM
 from shared.fhir.identifier import plain
 from shared.fhir.resource import Identifier, Proposed
 from shared.fhir.rules import MappingRules
 
-_URI = "urn:ietf:rfc:3986"
 _CONNECTION_TYPES = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
 _PAYLOAD_TYPES = "http://terminology.hl7.org/CodeSystem/endpoint-payload-type"
 _MEDIA_TYPES = ("application/dicom", "application/dicom+json", "image/jpeg", "image/png")
@@ -13,7 +13,7 @@ _MEDIA_TYPES = ("application/dicom", "application/dicom+json", "image/jpeg", "im
 def map_endpoint(partition_name: str, rules: MappingRules) -> Proposed:
     """Where the studies of a partition can be retrieved."""
     address = rules.service_url(partition_name)
-    key = Identifier(_URI, address)
+    key = Identifier(URI_SYSTEM, address)
     return Proposed(
         key,
         {

@@ -3,13 +3,14 @@
 Standard: PS3.3 Tables 10-17 and 10-18 (2025b); FHIR R4, 2.24.0.8.
 """
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import UUID
 
 from shared.fhir.coding import IDENTIFIER_TYPES
 from shared.fhir.data_set import DataSet
 from shared.fhir.resource import Identifier, Resource
 from shared.fhir.rules import MappingRules
+from shared.fhir.uri import is_absolute_uri
 
 _OID = frozenset("0123456789.")
 
@@ -51,6 +52,14 @@ def plain(key: Identifier) -> Resource:
     return {"system": key.system, "value": key.value}
 
 
+def is_accession(identifier: Resource) -> bool:
+    """Whether an identifier, maybe of somebody else's making, is an accession number."""
+    codings = identifier.get("type", {}).get("coding", [])
+    return any(
+        one.get("system") == IDENTIFIER_TYPES and one.get("code") == "ACSN" for one in codings
+    )
+
+
 def accession(data_set: DataSet, rules: MappingRules) -> Identifier | Resource | None:
     """An accession number; as it is said where its system is not known."""
     number = data_set.text("AccessionNumber")
@@ -87,12 +96,3 @@ def _is_uuid(text: str) -> bool:
         return UUID(text) is not None
     except ValueError:
         return False
-
-
-def is_absolute_uri(text: str) -> bool:
-    """Whether a text names something everywhere: a URI with a scheme."""
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return bool(parts.scheme and (parts.netloc or parts.path)) and not any(map(str.isspace, text))

@@ -5,7 +5,7 @@ from operator import itemgetter
 
 from shared.dicom.searchable import tag_of
 from shared.fhir.body_part import body_part
-from shared.fhir.coding import PARTICIPATION, SCT, coding, modality_coding
+from shared.fhir.coding import PARTICIPATION, SCT, URI_SYSTEM, coding, modality_coding
 from shared.fhir.data_set import DataSet
 from shared.fhir.date_time import Clock, fhir_date_time, fhir_moment
 from shared.fhir.device import device_name, map_device
@@ -22,7 +22,6 @@ from shared.fhir.study_content import InstanceContent, SeriesContent
 NO_MODALITY = "There is none, so the series is told to be of another one."
 BAD_NUMBER = "FHIR takes no such number, and it was left out."
 
-_URI = "urn:ietf:rfc:3986"
 _OTHER = "OT"
 _HIGHEST_NUMBER = 2**31 - 1
 _LATERALITIES = {
@@ -42,7 +41,7 @@ _STARTS = (
 
 def series_order(series: SeriesContent) -> tuple[bool, int, str]:
     """Where a series comes: by number, those without one last, then by UID."""
-    return _order(DataSet(series.document).integer("SeriesNumber"), series.uid)
+    return by_number(DataSet(series.document).integer("SeriesNumber"), series.uid)
 
 
 def map_series(
@@ -86,18 +85,19 @@ def _instances(instances: Sequence[InstanceContent], warnings: Warnings) -> list
             continue
         one: Resource = {
             "uid": instance.uid,
-            "sopClass": {"system": _URI, "code": f"urn:oid:{sop_class}"},
+            "sopClass": {"system": URI_SYSTEM, "code": f"urn:oid:{sop_class}"},
         }
         if (told := _told(number, data_set, "InstanceNumber", warnings)) is not None:
             one["number"] = told
         if instance.is_whole and (title := _title(data_set)) is not None:
             one["title"] = title
-        found.append((_order(number, instance.uid), one))
+        found.append((by_number(number, instance.uid), one))
     found.sort(key=itemgetter(0))
     return [one for _, one in found]
 
 
-def _order(number: int | None, uid: str) -> tuple[bool, int, str]:
+def by_number(number: int | None, uid: str) -> tuple[bool, int, str]:
+    """Where something comes: by its number, what has none last, then by UID."""
     return number is None, number or 0, uid
 
 

@@ -22,7 +22,7 @@ from shared.fhir.pruning import prune
 from shared.fhir.reference import literal
 from shared.fhir.resource import Identifier, Proposed, Resource
 from shared.fhir.rules import MappingRules
-from shared.fhir.service_request import orders
+from shared.fhir.service_request import map_service_request, orders
 from shared.fhir.study_content import StudyContent
 
 _REASONS = (
@@ -36,16 +36,17 @@ _PLACES = ("InstitutionalDepartmentName", "PerformedLocation", "InstitutionName"
 def map_imaging_study(
     content: StudyContent, subject: Resource, rules: MappingRules, made: Made, warnings: Warnings
 ) -> Proposed:
-    """The ImagingStudy; devices and practitioners it refers to are added to what is made."""
+    """The ImagingStudy; what else is made and it refers to is added to what is made."""
     data_set = DataSet(content.document)
+    ordered = sorted(content.series, key=series_order)
     key = uid_key(content.partition_name, content.uid, rules)
-    series = [
-        map_series(one, rules, made, warnings) for one in sorted(content.series, key=series_order)
-    ]
-    data_sets = [data_set, *(DataSet(one.document) for one in content.series)]
+    series = [map_series(one, rules, made, warnings) for one in ordered]
+    data_sets = [data_set, *(DataSet(one.document) for one in ordered)]
     clock = Clock.of(data_set, rules.time_zone, warnings)
     started = fhir_date_time(data_set, "StudyDate", "StudyTime", clock, warnings)
     requested = orders(data_sets, rules)
+    for order in requested:
+        made.add(map_service_request(order, subject, data_set, rules))
     resource = prune(
         {
             "resourceType": "ImagingStudy",

@@ -8,8 +8,10 @@ is added.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.fhir.coding import IDENTIFIER_TYPES
+from shared.fhir.identifier import is_accession
+from shared.fhir.imaging_series import by_number
 from shared.fhir.ownership import is_ours
+from shared.fhir.partition import partition_system
 from shared.fhir.resource import DICOM_UID_SYSTEM, Resource
 from shared.fhir.rules import MappingRules, PatientRule
 
@@ -133,11 +135,7 @@ def without_ours(existing: Resource, endpoint: str, rules: MappingRules) -> Reso
 
 def foreign_series(existing: Resource, endpoint: str, *, ours: bool) -> Sequence[Resource]:
     """The series of an ImagingStudy that somebody else has put there."""
-    return [
-        one
-        for one in existing.get("series", [])
-        if not _names(one, endpoint) and (one.get("endpoint") or not ours)
-    ]
+    return [one for one in existing.get("series", []) if _is_foreign(one, endpoint, ours=ours)]
 
 
 def _series(
@@ -147,7 +145,7 @@ def _series(
     found = []
     for one in proposed:
         before = held.get(one["uid"], {})
-        if before and not _names(before, endpoint) and (before.get("endpoint") or not ours):
+        if before and _is_foreign(before, endpoint, ours=ours):
             continue  # Somebody else tells of it already.
         kept = {name: value for name, value in before.items() if name not in _SERIES_SAID}
         if not ours:
@@ -156,13 +154,14 @@ def _series(
     return found
 
 
-def _names(series: Resource, endpoint: str) -> bool:
-    return any(one.get("reference") == endpoint for one in series.get("endpoint", []))
+def _is_foreign(series: Resource, endpoint: str, *, ours: bool) -> bool:
+    """Whether a series names other Endpoints than ours, or none in a study that is not ours."""
+    endpoints = [one.get("reference") for one in series.get("endpoint", [])]
+    return endpoint not in endpoints and bool(endpoints or not ours)
 
 
 def _series_order(series: Resource) -> tuple[bool, int, str]:
-    number = series.get("number")
-    return number is None, number or 0, str(series.get("uid"))
+    return by_number(series.get("number"), str(series.get("uid")))
 
 
 def _instance_count(series: Resource) -> int:
@@ -179,11 +178,11 @@ def _study_identifiers(
 
 def _foreign_identifiers(existing: Resource, rules: MappingRules) -> list[Resource]:
     """The identifiers in a study of ours that others gave it; accession numbers are all ours."""
-    systems = {DICOM_UID_SYSTEM, f"{rules.dicomweb_url}/partition", rules.study_id_system}
+    systems = {DICOM_UID_SYSTEM, partition_system(rules), rules.study_id_system}
     return [
         one
         for one in existing.get("identifier", [])
-        if one.get("system") not in systems and not _is_accession(one)
+        if one.get("system") not in systems and not is_accession(one)
     ]
 
 
@@ -193,13 +192,6 @@ def _foreign_modalities(
     """The modalities of a study that are not only ours."""
     theirs = {_key(one["modality"]) for one in foreign if "modality" in one}
     return [one for one in existing.get("modality", []) if not ours or _key(one) in theirs]
-
-
-def _is_accession(identifier: Resource) -> bool:
-    codings = identifier.get("type", {}).get("coding", [])
-    return any(
-        one.get("system") == IDENTIFIER_TYPES and one.get("code") == "ACSN" for one in codings
-    )
 
 
 def _united(first: Sequence[Resource], second: Sequence[Resource]) -> list[Resource]:

@@ -11,7 +11,7 @@ def uid_key(partition_name: str, uid: str, rules: MappingRules) -> Identifier:
     if partition_name == rules.default_partition:
         return Identifier.of_uid(uid)
     value = f"{quote(partition_name, safe='')}|{uid}"
-    return Identifier(_system(rules), quote(value, safe=""))
+    return Identifier(partition_system(rules), quote(value, safe=""))
 
 
 def is_known_by(resource: Resource, key: Identifier, rules: MappingRules) -> bool:
@@ -20,10 +20,12 @@ def is_known_by(resource: Resource, key: Identifier, rules: MappingRules) -> boo
     A study of another partition has its UID beside its key, and is not known by it.
     """
     found = {(one.get("system"), one.get("value")) for one in resource.get("identifier", ())}
+    special = partition_system(rules)
     return (key.system, key.value) in found and (
-        key.system == _system(rules) or not any(system == _system(rules) for system, _ in found)
+        key.system == special or not any(system == special for system, _ in found)
     )
 
 
-def _system(rules: MappingRules) -> str:
+def partition_system(rules: MappingRules) -> str:
+    """The namespace of what is found by its partition too."""
     return f"{rules.dicomweb_url}/partition"

@@ -1,9 +1,8 @@
 """Resources of R4 as R5 has them (FHIR R5, "R4 Conversions")."""
 
 from collections.abc import Callable
-from typing import Any
 
-from shared.fhir.coding import IDENTIFIER_TYPES
+from shared.fhir.identifier import is_accession
 from shared.fhir.resource import Resource
 
 
@@ -16,7 +15,7 @@ def to_r5(resource: Resource) -> Resource:
 def _imaging_study(study: Resource) -> Resource:
     study.pop("interpreter", None)
     # R5 has accession numbers only in basedOn.
-    study["identifier"] = [one for one in study["identifier"] if not _is_accession(one)]
+    study["identifier"] = [one for one in study["identifier"] if not is_accession(one)]
     if "modality" in study:
         study["modality"] = [_concept(one) for one in study["modality"]]
     for old, new in (("procedureCode", "procedure"), ("reasonCode", "reason")):
@@ -81,8 +80,3 @@ _CHANGES: dict[str, Callable[[Resource], Resource]] = {
 
 def _concept(coding: Resource) -> Resource:
     return {"coding": [coding]} if "code" in coding else {"text": coding["display"]}
-
-
-def _is_accession(identifier: Resource) -> bool:
-    codings: list[Any] = identifier.get("type", {}).get("coding", [])
-    return any(one["system"] == IDENTIFIER_TYPES and one["code"] == "ACSN" for one in codings)

@@ -1,6 +1,6 @@
 """ServiceRequests by accession numbers: who has asked for a study (PS3.3 C.4.11, 2025b)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.fhir.coding import concept
@@ -48,27 +48,26 @@ def orders(data_sets: Sequence[DataSet], rules: MappingRules) -> Sequence[Order]
     Where there are requests with accession numbers of their own, the study's does not count.
     """
     items = [item for one in data_sets for item in one.items("RequestAttributesSequence")]
-    found: dict[tuple[str, str], Order] = {}
-    for item in items:
-        number = accession(item, rules)
-        if number is not None:
-            order = Order(number, item)
-            found.setdefault(order.name, order)
-    if not found:
-        for one in data_sets:
-            number = accession(one, rules)
-            if number is not None:
-                order = Order(number, one)
-                found.setdefault(order.name, order)
+    found = _by_name(items, rules) or _by_name(data_sets, rules)
     return [found[name] for name in sorted(found)]
+
+
+def _by_name(data_sets: Sequence[DataSet], rules: MappingRules) -> Mapping[tuple[str, str], Order]:
+    found: dict[tuple[str, str], Order] = {}
+    for one in data_sets:
+        number = accession(one, rules)
+        if number is not None:
+            order = Order(number, one)
+            found.setdefault(order.name, order)
+    return found
 
 
 def map_service_request(
     order: Order, subject: Resource, root: DataSet, rules: MappingRules
-) -> Proposed | None:
+) -> Sequence[Proposed]:
     """The ServiceRequest of an order, where a site wants it made and its number has a system."""
     if rules.orders is not OrderRule.CREATE or not isinstance(order.number, Identifier):
-        return None
+        return ()
     code = concept(order.item.item("RequestedProcedureCodeSequence"), rules.scheme_systems, root)
     description = order.item.text("RequestedProcedureDescription")
     resource = prune(
@@ -82,4 +81,4 @@ def map_service_request(
             "subject": subject,
         }
     )
-    return Proposed(order.number, resource)
+    return (Proposed(order.number, resource),)

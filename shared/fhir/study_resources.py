@@ -11,9 +11,8 @@ from shared.fhir.mapping_warning import MappingWarning, Warnings
 from shared.fhir.ownership import mark
 from shared.fhir.patient import map_patient, named_subject
 from shared.fhir.reference import literal
-from shared.fhir.resource import Proposed, Resource
+from shared.fhir.resource import Proposed
 from shared.fhir.rules import MappingRules
-from shared.fhir.service_request import map_service_request, orders
 from shared.fhir.study_content import StudyContent
 
 
@@ -71,17 +70,9 @@ def map_study(content: StudyContent, rules: MappingRules) -> StudyResources:
         patient=None if patient is None else marked([patient])[0],
         devices=marked(made.of_type("Device")),
         practitioners=marked(made.of_type("Practitioner", "PractitionerRole")),
-        orders=marked(_orders(content, data_set, subject, rules)),
+        orders=marked(made.of_type("ServiceRequest")),
         imaging_study=marked([imaging_study])[0],
         observations=marked(observations),
         warnings=sorted(warnings.found),
         is_newest_of_patient=content.is_newest_of_patient,
     )
-
-
-def _orders(
-    content: StudyContent, data_set: DataSet, subject: Resource, rules: MappingRules
-) -> Sequence[Proposed]:
-    data_sets = [data_set, *(DataSet(one.document) for one in content.series)]
-    made = (map_service_request(one, subject, data_set, rules) for one in orders(data_sets, rules))
-    return [one for one in made if one is not None]
