@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -18,6 +17,7 @@ from shared.fhir.rules import (
     SyncRules,
 )
 from shared.fhir.uri import is_absolute_uri
+from shared.loopback import is_this_machine
 
 type Pairs = tuple[tuple[str, str], ...]
 
@@ -219,11 +219,4 @@ def _is_safe(url: str) -> bool:
         return False
     if not host or parts.username or parts.query or parts.fragment:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.netloc))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from enum import Enum, IntEnum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 from urllib.parse import urlsplit
@@ -13,20 +12,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from shared.dicomweb.forwarded import Network, parse_networks
-from shared.fhir.rules import (
-    DeletedStudyRule,
-    DoseRule,
-    OrderRule,
-    PatientRule,
-    PractitionerRule,
-)
-from shared.fhir_settings import (
-    FhirAuthentication,
-    FhirSettings,
-    Pairs,
-    read_pairs,
-    read_time_zone,
-)
+from shared.fhir_settings import FhirSettings, Pairs, read_pairs, read_time_zone
+from shared.loopback import is_this_machine
 
 HOST_BODY_LIMIT = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 HOST_BODY_LIMIT_DEFAULT_BYTES = 104_857_600
@@ -101,6 +88,7 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
+# Texts, and what is chosen by name, are made of the text by their own types.
 _READERS: dict[Any, Callable[[str], Any]] = {
     Path | None: lambda text: Path(text).resolve(),
     bool: _switch,
@@ -108,19 +96,9 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     timedelta: _seconds,
     tuple[str, ...]: _list,
     tuple[Network, ...]: parse_networks,
-    Partitions: Partitions,
-    Authentication: Authentication,
-    InboxSource: InboxSource,
-    FhirAuthentication: FhirAuthentication,
-    PatientRule: PatientRule,
-    DeletedStudyRule: DeletedStudyRule,
-    PractitionerRule: PractitionerRule,
-    OrderRule: OrderRule,
-    DoseRule: DoseRule,
     Pairs: read_pairs,
     ZoneInfo | None: read_time_zone,
     EmptySearchStatus: lambda text: EmptySearchStatus(int(text)),
-    str: str,
 }
 
 
@@ -247,7 +225,9 @@ class Settings(FhirSettings):
             text = env.get(setting_name(setting), "").strip()
             try:
                 if text:
-                    values[setting.name] = _READERS[types[setting.name]](text)
+                    values[setting.name] = _READERS.get(types[setting.name], types[setting.name])(
+                        text
+                    )
             except ValueError as error:
                 mistakes.append(f"{setting_name(setting)} is wrong: {error}")
         values, more = _with_request_limit(values, env)
@@ -351,15 +331,6 @@ def demands_function_keys(env: Mapping[str, str]) -> bool:
         return _switch(env.get("FUNCTION_KEYS", "").strip() or "off")
     except ValueError as error:
         raise SettingsError(f"FUNCTION_KEYS is wrong: {error}") from error
-
-
-def is_this_machine(authority: str) -> bool:
-    """Whether a name or address, maybe with a port, is one of the loopback interface."""
-    try:
-        host = urlsplit(f"//{authority}").hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_guid(text: str) -> bool:
