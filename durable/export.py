@@ -1,17 +1,14 @@
-"""Export as a workflow: rounds of batches side by side, until nothing is left.
-
-What is done is in the operation's row, so that it goes on from there when it is begun anew.
-"""
+"""Export as a workflow: rounds of batches side by side, until nothing is left."""
 
 from collections.abc import Generator
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
 import azure.durable_functions as df
-from durabletask.task import OrchestrationContext, Task, TaskFailedError, when_all
+from durabletask.task import OrchestrationContext, Task
 
-from durable.activities import RETRY, observed
+from durable.activities import observed
+from durable.rounds import Rounds
 from shared import wiring
 from shared.ports import OperationType
 from shared.services.export_batch import Copied
@@ -20,8 +17,15 @@ from shared.services.export_walk import position
 
 blueprint = df.Blueprint()
 
-_ROUNDS = 20
-"""After so many the history of what was done begins anew, lest it grows with the export."""
+_ROUNDS = Rounds(
+    plan="export_plan",
+    do="export_copy",
+    note="export_note",
+    fail="export_fail",
+    work=lambda operation_id, plan: [
+        {"operation": operation_id, "span": span} for span in plan["batches"]
+    ],
+)
 
 
 @blueprint.orchestration_trigger(
@@ -29,29 +33,7 @@ _ROUNDS = 20
 )
 def export_workflow(context: OrchestrationContext, operation_id: str) -> Generator[Task[Any], Any]:
     """Copy what an operation names to its destination."""
-    try:
-        for _ in range(_ROUNDS):
-            plan = yield context.call_activity(
-                "export_plan", input=operation_id, retry_policy=RETRY
-            )
-            if plan is None:
-                return
-            work = [{"operation": operation_id, "span": span} for span in plan["batches"]]
-            copies: list[Task[Any]] = [
-                context.call_activity("export_copy", input=one, retry_policy=RETRY) for one in work
-            ]
-            # Nothing would ever come of no tasks.
-            copied = (yield when_all(copies)) if copies else []
-            done = {"operation": operation_id, "plan": plan, "copied": copied}
-            pause = yield context.call_activity("export_note", input=done, retry_policy=RETRY)
-            if pause is None:
-                return
-            if pause:
-                yield context.create_timer(timedelta(seconds=pause))
-    except TaskFailedError:
-        yield context.call_activity("export_fail", input=operation_id, retry_policy=RETRY)
-        return
-    context.continue_as_new(operation_id)
+    yield from _ROUNDS.orchestrate(context, operation_id)
 
 
 @blueprint.activity_trigger(input_name="operation", activity="export_plan")
@@ -74,7 +56,7 @@ async def export_copy(work: dict[str, Any]) -> dict[str, Any]:
 @observed
 async def export_note(done: dict[str, Any]) -> int | None:
     """Note what a round has done, and say when the next one begins, if there is one."""
-    copied = [Copied.of(one) for one in done["copied"]]
+    copied = [Copied.of(one) for one in done["done"]]
     rounds = wiring.services().export_rounds
     return await rounds.note(done["operation"], Plan.of(done["plan"]), copied)
 

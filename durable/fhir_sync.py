@@ -11,7 +11,7 @@ from durabletask.task import OrchestrationContext, Task, TaskFailedError, when_a
 
 from durable.activities import RETRY, observed
 from shared import wiring
-from shared.services.fhir_delivery import Delivered
+from shared.services.fhir_delivery import Delivered, read_lane
 from shared.services.fhir_sync import WORKFLOW, Window
 
 blueprint = df.Blueprint()
@@ -55,8 +55,8 @@ async def fhir_sync_window(nothing: str) -> dict[str, Any] | None:  # noqa: ARG0
 @observed
 async def fhir_deliver(work: dict[str, Any]) -> dict[str, Any]:
     """Deliver some studies."""
-    studies = [(partition, uid) for partition, uid in work["studies"]]
     delivery = wiring.services().fhir.delivery
+    studies = read_lane(work["studies"])
     return dict((await delivery.deliver(studies, work["sequence"])).to_json())
 
 

@@ -128,6 +128,11 @@ def _record(study: StudyName, outcome: str) -> None:
     write_record({**record, "partition": partition, "study": uid})
 
 
+def read_lane(kept: Sequence[Sequence[str]]) -> Sequence[StudyName]:
+    """A lane, as an orchestration keeps it."""
+    return [(partition, uid) for partition, uid in kept]
+
+
 def lanes(studies: Sequence[StudyName], count: int) -> Sequence[Sequence[StudyName]]:
     """Spread studies over at most `count` lanes, to be delivered side by side."""
     return [lane for number in range(count) if (lane := studies[number::count])]

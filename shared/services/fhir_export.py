@@ -12,7 +12,7 @@ from shared.dicomweb.export_request import QuerySource
 from shared.dicomweb.fhir_export_request import FhirExportRequest
 from shared.ports import Operation, OperationType, Orchestrations, Partition, StudyTable
 from shared.services.export_source import ExportSource
-from shared.services.fhir_delivery import Delivered, Halt, StudyName, lanes
+from shared.services.fhir_delivery import Delivered, Halt, StudyName, lanes, read_lane
 from shared.services.operations import Operations
 
 ROUND = 200
@@ -40,7 +40,7 @@ class Round:
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
         """Read what `to_json` gives."""
-        found = [[(partition, uid) for partition, uid in lane] for lane in kept["lanes"]]
+        found = [read_lane(lane) for lane in kept["lanes"]]
         return cls(kept["start"], kept["end"], found)
 
 

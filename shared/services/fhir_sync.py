@@ -14,7 +14,7 @@ from typing import Any, Self
 from shared.errors import ConflictError
 from shared.ports import Change, Index, StateTable, StateValue
 from shared.services.fhir_dead_letters import DeadLetters
-from shared.services.fhir_delivery import Delivered, Delivery, StudyName, lanes
+from shared.services.fhir_delivery import Delivered, Delivery, StudyName, lanes, read_lane
 from shared.telemetry import Measure, Telemetry
 
 WORKFLOW = "fhir_sync_workflow"
@@ -58,7 +58,7 @@ class Window:
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
         """Read what `to_json` gives."""
-        found = [[(partition, uid) for partition, uid in lane] for lane in kept["lanes"]]
+        found = [read_lane(lane) for lane in kept["lanes"]]
         return cls(kept["sequence"], kept["version"], found)
 
 
