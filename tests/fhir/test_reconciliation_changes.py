@@ -1,10 +1,8 @@
 """A study that changes, and what a FHIR server is told of it, with how many requests."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import batched
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from pydicom.dataset import Dataset
@@ -15,12 +13,9 @@ from shared.dicom.resource import ResourcePath
 from shared.dicom.searchable import indexed_attributes
 from shared.dicom.uid import Uid
 from shared.ports import (
-    DEFAULT_PARTITION_NAME,
     InstanceFile,
     NewInstance,
-    Operation,
     OperationStatus,
-    OperationType,
 )
 from shared.services.fhir_reconciliation import ReconcileOutcome
 from tests.builders import dataset
@@ -28,6 +23,7 @@ from tests.fhir.told_archive import ACCESSIONS, ToldArchive, told_archive
 from tests.fhir_judges import assert_valid
 from tests.fhir_server import FhirTestServer
 from tests.shared.fhir.dose_reports import ct_report
+from tests.shared.services.test_update import begin, run
 
 pytestmark = pytest.mark.host
 
@@ -41,21 +37,8 @@ def dose_report(uid: str, total: str) -> Dataset:
 
 async def _update(archive: ToldArchive, changes: Document) -> None:
     """Change attributes of the study, as its workflow does."""
-    services, now = archive.services, datetime.now(UTC)
-    operation = Operation(
-        id=uuid4().hex,
-        type=OperationType.UPDATE,
-        status=OperationStatus.RUNNING,
-        created=now,
-        last_updated=now,
-        percent_complete=0,
-        input={"partition": DEFAULT_PARTITION_NAME, "studies": [UID], "changes": changes},
-        results=None,
-    )
-    await services.operations.table.add(operation, alone=True)
-    while await services.bulk_update.update_next_study(operation.id):
-        pass
-    done = await services.operations.get(operation.id)
+    operation = await begin(archive.services, UID, changes=changes)
+    done = await run(archive.services, operation)
     assert done.status is OperationStatus.SUCCEEDED
 
 
