@@ -10,7 +10,7 @@ from shared.fhir.search import FhirSearch
 from shared.ports import FhirWrite, FhirWritten
 
 CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
-BUSY = frozenset(
+_BUSY = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_EARLY,
@@ -81,13 +81,18 @@ def written(status: int, location: str | None) -> FhirWritten:
     return FhirWritten(status, reference)
 
 
+def is_busy(status: int) -> bool:
+    """Whether a status means that the same request may succeed later."""
+    return status in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 def check(status: int, outcome: object) -> None:
     """Raise what a status means, if it is no success."""
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return
     if status in CONFLICTS:
         raise FhirConflictError("A resource of the FHIR server is not as it was.")
-    if status in BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if is_busy(status):
         raise StoreUnavailableError("The FHIR server does not answer now.")
     issues = _issues(outcome)
     raise FhirRefusedError(

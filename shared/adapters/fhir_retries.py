@@ -2,7 +2,6 @@
 
 import random
 import time
-from http import HTTPStatus
 from typing import Any
 
 from azure.core.pipeline import PipelineResponse
@@ -10,7 +9,7 @@ from azure.core.pipeline.policies import RetryPolicy
 from azure.core.pipeline.transport import HttpTransport
 from azure.core.rest import HttpRequest, HttpResponse
 
-from shared.adapters.fhir_bundles import BUSY
+from shared.adapters.fhir_bundles import is_busy
 
 _TRIES = 6
 _LONGEST_PAUSE_SECONDS = 15
@@ -47,10 +46,9 @@ class FhirRetries(RetryPolicy[HttpRequest, HttpResponse]):
     ) -> bool:
         """Whether a later try may succeed, and is not too late."""
         status: int = response.http_response.status_code
-        is_busy = status in BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         pause = self.get_retry_after(response) or self.get_backoff_time(settings)
         seconds_left: float = settings["deadline"] - time.monotonic()
-        return is_busy and pause < seconds_left
+        return is_busy(status) and pause < seconds_left
 
     def sleep(
         self,

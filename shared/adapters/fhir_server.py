@@ -30,6 +30,7 @@ from shared.adapters.fhir_bundles import (
     check_entry,
     entries,
     etag,
+    is_busy,
     resources,
     searching,
     status_of,
@@ -224,10 +225,11 @@ class HttpFhirServer(FhirServer):
         if self._capabilities is None:
             url = f"{self._base_url}/metadata"
             status, body, _ = await self._send(HttpRequest("GET", url))
-            if status in _GONE or body.get("resourceType") != "CapabilityStatement":
-                check(status if status >= HTTPStatus.INTERNAL_SERVER_ERROR else 200, body)
+            if is_busy(status):
+                check(status, body)
+            is_refused = status >= HTTPStatus.BAD_REQUEST
+            if is_refused or body.get("resourceType") != "CapabilityStatement":
                 raise FhirAccessError("There is no FHIR server at the base address.")
-            check(status, body)
             self._capabilities = body
         return self._capabilities
 

@@ -276,9 +276,13 @@ async def test_a_server_says_which_release_it_speaks(
     assert len(proxy.seen) == 1
 
 
-async def test_a_server_that_is_away_at_first_is_asked_again_what_it_can(proxy: FhirProxy) -> None:
+@pytest.mark.parametrize("status", [503, 429, 408])
+async def test_a_server_that_is_away_at_first_is_asked_again_what_it_can(
+    proxy: FhirProxy, status: int
+) -> None:
     async with opened(proxy.url, 0.5) as client:
-        proxy.gate = lambda _: Fault(503)
+        # That it gives up at once is for the test; it does after a minute where it is not told.
+        proxy.gate = lambda _: Fault(status, {"Retry-After": "3600"})
         with pytest.raises(StoreUnavailableError):
             await client.release()
         proxy.gate = lambda _: None
