@@ -1,6 +1,5 @@
 """Azurite, the emulator of a storage account: installed once, and run on loopback ports."""
 
-import fcntl
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localhost.errors import StartError
+from localhost.installing import installed_once
 
 SERVICES = ("blob", "queue", "table")
 
@@ -103,26 +103,17 @@ def installed() -> Path:
     Raises:
         StartError: npm is missing or fails.
     """
-    _CACHE.parent.mkdir(exist_ok=True)
-    with _CACHE.with_name(f"{_CACHE.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _CACHE.exists():
-            _install()
-    return _CACHE / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+    folder = installed_once(_CACHE, _install)
+    return folder / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
 
 
-def _install() -> None:
-    partial = _CACHE.with_name(f"{_CACHE.name}.partial")
-    # One that was interrupted may have left some.
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    command = ["npm", "install", "--prefix", str(partial), f"azurite@{_VERSION}"]
+def _install(folder: Path) -> None:
+    command = ["npm", "install", "--prefix", str(folder), f"azurite@{_VERSION}"]
     command += ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     try:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError) as error:
         raise StartError("Azurite cannot be installed by npm") from error
-    partial.rename(_CACHE)
 
 
 def _endpoints(process: "subprocess.Popen[str]") -> dict[str, str]:

@@ -1,6 +1,5 @@
 """A real FHIR server, of another maker, which the tests install and start."""
 
-import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from localhost.installing import installed_once
 
 _SOURCE = Path(__file__).with_name("fhir") / "npm"
 _CACHE = Path(__file__).parents[1] / ".cache"
@@ -88,15 +89,10 @@ def running_fhir_server(*arguments: str) -> Iterator[FhirTestServer]:
 
 
 def modules() -> Path:
-    """Where the server is installed, by the first that asks for it, while others wait."""
+    """Where the server is installed."""
     parts = [file.read_bytes() for file in _files()]
-    folder = _CACHE / f"fhir-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}"
-    _CACHE.mkdir(exist_ok=True)
-    with (_CACHE / "fhir.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            _install(folder)
-    return folder
+    digest = hashlib.sha256(b"|".join(parts)).hexdigest()[:16]
+    return installed_once(_CACHE / f"fhir-{digest}", _install)
 
 
 def _files() -> Sequence[Path]:
@@ -104,11 +100,7 @@ def _files() -> Sequence[Path]:
 
 
 def _install(folder: Path) -> None:
-    partial = folder.with_name("fhir.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
     for file in _files():
-        shutil.copy(file, partial)
+        shutil.copy(file, folder)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(command, cwd=partial, check=True, stdout=subprocess.DEVNULL)
-    partial.rename(folder)
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)

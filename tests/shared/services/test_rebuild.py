@@ -221,7 +221,7 @@ async def test_what_was_never_wholly_written_is_left_out_and_left_to_the_sweeper
             [dicom_blob(ids[0]), metadata_blob(ids[1]), metadata_blob(ids[2])]
         )
         await archive.blobs.put(metadata_blob(ids[2]), _with(blob, frames="blob"))
-        (tmp_path / f"{dicom_blob(new_blob_id())}#1").parent.mkdir(parents=True)
+        (tmp_path / f"{dicom_blob(new_blob_id())}#1").parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{dicom_blob(ids[0])}#1").write_bytes(b"half")
         await archive.blobs.put("metadata/000/20260101/readme.json.gz", b"of another program")
     rebuilt, _ = await rebuild_index.rebuild(tmp_path)
