@@ -254,6 +254,21 @@ def _store(where: str, since_version: int = 1) -> Transaction:
     )
 
 
+def _of_fhir(
+    summary: str,
+    *,
+    parameters: tuple[Parameter, ...] = (),
+    errors: tuple[HTTPStatus, ...] = (),
+) -> Transaction:
+    return Transaction(
+        summary=summary,
+        parameters=parameters,
+        gives={HTTPStatus.OK: (JSON,)},
+        errors=(*errors, HTTPStatus.NOT_IMPLEMENTED),
+        since_version=2,
+    )
+
+
 def _delete(what: str) -> Transaction:
     return Transaction(summary=f"Delete {what}", gives={HTTPStatus.NO_CONTENT: ()})
 
@@ -328,36 +343,14 @@ TRANSACTIONS: Mapping[str, Transaction] = {
         ),
         since_version=2,
     ),
-    "fhir_resync": Transaction(
-        summary="Tell the FHIR server of a study now",
-        gives={HTTPStatus.OK: (JSON,)},
-        errors=(HTTPStatus.NOT_IMPLEMENTED,),
-        since_version=2,
+    "fhir_resync": _of_fhir("Tell the FHIR server of a study now"),
+    "fhir_status": _of_fhir("Say up to where the FHIR server has been told"),
+    "list_fhir_dead_letters": _of_fhir(
+        "List the studies that the FHIR server could not be told of", parameters=_PAGE
     ),
-    "fhir_status": Transaction(
-        summary="Say up to where the FHIR server has been told",
-        gives={HTTPStatus.OK: (JSON,)},
-        errors=(HTTPStatus.NOT_IMPLEMENTED,),
-        since_version=2,
-    ),
-    "list_fhir_dead_letters": Transaction(
-        summary="List the studies that the FHIR server could not be told of",
-        parameters=_PAGE,
-        gives={HTTPStatus.OK: (JSON,)},
-        errors=(HTTPStatus.NOT_IMPLEMENTED,),
-        since_version=2,
-    ),
-    "replay_fhir_dead_letter": Transaction(
-        summary="Try again to tell of a study",
-        gives={HTTPStatus.OK: (JSON,)},
-        errors=(HTTPStatus.NOT_IMPLEMENTED,),
-        since_version=2,
-    ),
-    "ignore_fhir_dead_letter": Transaction(
-        summary="Try no more to tell of a study until it changes",
-        gives={HTTPStatus.OK: (JSON,)},
-        errors=(HTTPStatus.CONFLICT, HTTPStatus.NOT_IMPLEMENTED),
-        since_version=2,
+    "replay_fhir_dead_letter": _of_fhir("Try again to tell of a study"),
+    "ignore_fhir_dead_letter": _of_fhir(
+        "Try no more to tell of a study until it changes", errors=(HTTPStatus.CONFLICT,)
     ),
     "issue_upload": Transaction(
         summary="Let one new file be uploaded to the storage account",
