@@ -106,21 +106,21 @@ async def test_who_calls_is_told_by_ids(
     class Tokens:
         async def principal(self, token: str) -> Principal | None:
             user = Principal(CallerKind.USER, "object-1", "client-1", ALL_ACTIONS)
-            return user if token == "good" else None
+            return user if token == "good-token" else None
 
         async def check(self) -> None:
             """The keys are known."""
 
     wiring.use(replace(services, access=Access(Tokens())))
-    for token in ("good", "bad"):
+    for token in ("good-token", "bad-token"):
         await client.get("/v2/studies", Authorization=f"Bearer {token}")
 
     permitted, refused = audit_records(caplog)
     assert (permitted["caller"], permitted["client"]) == ("object-1", "client-1")
     assert (refused["caller"], refused["status"]) == ("anonymous", 401)
     assert refused["error"] == "NotAuthenticated"
-    assert "good" not in caplog.text
-    assert "bad" not in caplog.text
+    assert "good-token" not in caplog.text
+    assert "bad-token" not in caplog.text
 
 
 async def test_what_is_no_identifier_is_not_in_the_record(

@@ -163,6 +163,7 @@ def test_an_animal_has_its_species_and_who_is_responsible() -> None:
 
 def test_no_warning_holds_a_value() -> None:
     source = dataset(PatientSex="ZEBRA", PatientBirthDate="18000102", SeriesNumber=-55)
-    warnings = repr(mapped(source).warnings)
-    assert warnings.count("MappingWarning(") >= 3
-    assert not [value for value in ("ZEBRA", "1800", "-55", "Doe") if value in warnings]
+    warnings = mapped(source).warnings
+    assert len(warnings) >= 3
+    said = " ".join(warning.reason for warning in warnings)
+    assert not [value for value in ("ZEBRA", "1800", "-55", "Doe") if value in said]
