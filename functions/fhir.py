@@ -97,9 +97,7 @@ async def ignore_dead_letter(request: ServiceRequest, services: Services) -> Res
 
 async def _told(partition: str, study: str, services: Services) -> Response:
     """Tell of a study, and answer what came of it."""
-    delivery = services.fhir.delivery
-    delivered = await delivery.deliver([(partition, study)])
-    warnings = await delivery.warnings((partition, study))
+    delivered, warnings = await services.fhir.delivery.deliver_one((partition, study))
     return _json({**delivered.to_json(), "warnings": [asdict(one) for one in warnings]})
 
 

@@ -150,4 +150,4 @@ class FhirMappingError(DicomWebError):
 
 
 class AmbiguousIdentityError(DicomWebError):
-    """The FHIR server has several resources where one is meant."""
+    """Which resource of the FHIR server is meant cannot be said."""

@@ -12,6 +12,7 @@ from shared.fhir.rules import (
     DoseRule,
     MappingRules,
     OrderRule,
+    PatientConflictRule,
     PatientRule,
     PractitionerRule,
     SyncRules,
@@ -56,6 +57,7 @@ class FhirSettings:
         fhir_study_id_system: System of study IDs, which are not told without it.
         fhir_time_zone: Time zone of data sets that do not tell their offset from UTC.
         fhir_patients: What may be changed of a Patient that is there.
+        fhir_patient_conflicts: What becomes of a study whose Patient there is somebody else.
         fhir_deleted_studies: What becomes of the ImagingStudy of a deleted study.
         fhir_practitioners: Whether physicians get resources.
         fhir_orders: Whether orders are only looked for, or made.
@@ -83,6 +85,7 @@ class FhirSettings:
     fhir_study_id_system: str = ""
     fhir_time_zone: ZoneInfo | None = None
     fhir_patients: PatientRule = PatientRule.SYNC
+    fhir_patient_conflicts: PatientConflictRule = PatientConflictRule.LINK
     fhir_deleted_studies: DeletedStudyRule = DeletedStudyRule.DELETE
     fhir_practitioners: PractitionerRule = PractitionerRule.DISPLAY
     fhir_orders: OrderRule = OrderRule.LINK
@@ -115,6 +118,7 @@ class FhirSettings:
         """How resources are brought to the FHIR server."""
         return SyncRules(
             patients=self.fhir_patients,
+            patient_conflicts=self.fhir_patient_conflicts,
             deleted_studies=self.fhir_deleted_studies,
             max_instances=self.fhir_max_instances,
             max_conditional_entries=self.fhir_max_conditional_entries,

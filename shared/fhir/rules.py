@@ -18,6 +18,15 @@ class PatientRule(Enum):
     """All follow the images."""
 
 
+class PatientConflictRule(Enum):
+    """What becomes of a study whose Patient is there with another name and another birth date."""
+
+    LINK = "link"
+    """It refers to that Patient, who is left as he is, and a warning is given."""
+    REFUSE = "refuse"
+    """It is put aside until somebody has looked at it."""
+
+
 class DeletedStudyRule(Enum):
     """What becomes of the ImagingStudy of a study that is not there any more."""
 
@@ -104,6 +113,7 @@ class SyncRules:
     """
 
     patients: PatientRule = PatientRule.SYNC
+    patient_conflicts: PatientConflictRule = PatientConflictRule.LINK
     deleted_studies: DeletedStudyRule = DeletedStudyRule.DELETE
     max_instances: int = 10_000
     max_conditional_entries: int = 8

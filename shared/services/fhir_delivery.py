@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from shared.audit import write_record
-from shared.errors import FhirAccessError, FhirMappingError, StoreUnavailableError
+from shared.errors import FhirAccessError, StoreUnavailableError
 from shared.fhir.mapping_warning import MappingWarning
 from shared.services.fhir_dead_letters import DeadLetters
 from shared.services.fhir_reconciliation import PERMANENT, ReconcileOutcome, Reconciliation
@@ -70,6 +70,10 @@ class Delivery:
     reconciliation: Reconciliation
     letters: DeadLetters
 
+    async def deliver_one(self, study: StudyName) -> tuple[Delivered, Sequence[MappingWarning]]:
+        """Deliver a study; also answers what of it is left out or changed, if it is delivered."""
+        return await self._deliver(study, 0)
+
     async def deliver(self, studies: Sequence[StudyName], sequence: int = 0) -> Delivered:
         """Deliver studies one after the other, up to the first that cannot be delivered now.
 
@@ -77,38 +81,30 @@ class Delivery:
         """
         total = Delivered()
         for study in studies:
-            total = Delivered.total((total, await self._deliver(study, sequence)))
+            delivered, _ = await self._deliver(study, sequence)
+            total = Delivered.total((total, delivered))
             if total.halt is not None:
                 break
         return total
 
-    async def warnings(self, study: StudyName) -> Sequence[MappingWarning]:
-        """What of a study is left out or changed, none where nothing of it can be said.
-
-        Raises:
-            StoreUnavailableError: It cannot be read now.
-        """
+    async def _deliver(
+        self, study: StudyName, sequence: int
+    ) -> tuple[Delivered, Sequence[MappingWarning]]:
         try:
-            return await self.reconciliation.warnings(*study)
-        except FhirMappingError:
-            return ()
-
-    async def _deliver(self, study: StudyName, sequence: int) -> Delivered:
-        try:
-            outcome = await self.reconciliation.reconcile(*study)
+            done = await self.reconciliation.reconcile(*study)
             await self.letters.resolve(*study)
         except PERMANENT as error:
-            return await self._put_aside(study, error, sequence)
+            return await self._put_aside(study, error, sequence), ()
         except FhirAccessError as error:
             _log.error("FHIR: %s", error.message)
-            return Delivered(halt=Halt.ACCESS)
+            return Delivered(halt=Halt.ACCESS), ()
         except StoreUnavailableError as error:
             _log.warning("FHIR: %s", error.message)
-            return Delivered(halt=Halt.OUTAGE)
-        if outcome is ReconcileOutcome.WRITTEN:
-            _record(study, "written")
-            return Delivered(written=1)
-        return Delivered(unchanged=1)
+            return Delivered(halt=Halt.OUTAGE), ()
+        if done.outcome is ReconcileOutcome.UNCHANGED:
+            return Delivered(unchanged=1), done.warnings
+        _record(study, "written")
+        return Delivered(written=1), done.warnings
 
     async def _put_aside(self, study: StudyName, error: Exception, sequence: int) -> Delivered:
         _log.warning("FHIR: a study is put aside", exc_info=error)

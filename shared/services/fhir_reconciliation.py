@@ -15,6 +15,7 @@ from http import HTTPStatus
 from itertools import batched
 from weakref import WeakValueDictionary
 
+from shared.dicom.searchable import tag_of
 from shared.errors import (
     AmbiguousIdentityError,
     DicomWebError,
@@ -26,6 +27,7 @@ from shared.fhir.endpoint import map_endpoint
 from shared.fhir.mapping_warning import MappingWarning
 from shared.fhir.merge import (
     is_same,
+    is_somebody_else,
     merge_imaging_study,
     merge_own,
     merge_patient,
@@ -37,7 +39,13 @@ from shared.fhir.partition import is_known_by, uid_key
 from shared.fhir.r5 import to_r5
 from shared.fhir.reference import referring
 from shared.fhir.resource import Resource
-from shared.fhir.rules import DeletedStudyRule, MappingRules, PatientRule, SyncRules
+from shared.fhir.rules import (
+    DeletedStudyRule,
+    MappingRules,
+    PatientConflictRule,
+    PatientRule,
+    SyncRules,
+)
 from shared.fhir.search import FhirSearch
 from shared.fhir.study_resources import StudyResources, map_study
 from shared.ports import FhirRelease, FhirServer, FhirWrite
@@ -68,6 +76,14 @@ class ReconcileOutcome(Enum):
     UNCHANGED = "unchanged"
 
 
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What was done about a study, and what of it could not be told."""
+
+    outcome: ReconcileOutcome
+    warnings: Sequence[MappingWarning] = ()
+
+
 class _Again(Enum):
     """Others were at it too, so that it has to be looked at again."""
 
@@ -88,7 +104,7 @@ class Reconciliation:
         default_factory=WeakValueDictionary, init=False
     )
 
-    async def reconcile(self, partition_name: str, study_uid: str) -> ReconcileOutcome:
+    async def reconcile(self, partition_name: str, study_uid: str) -> Reconciled:
         """Bring a study to the FHIR server as it is now, or take it away if it is gone.
 
         Raises:
@@ -101,20 +117,7 @@ class Reconciliation:
             with _saying():
                 return await self._as_it_is_accepted(partition_name, study_uid)
 
-    async def warnings(self, partition_name: str, study_uid: str) -> Sequence[MappingWarning]:
-        """What of a study cannot be said in FHIR, attribute by attribute; nothing is written.
-
-        Raises:
-            StoreUnavailableError: It cannot be read now.
-            FhirMappingError: Nothing of it can be said.
-        """
-        with _saying():
-            content = await self.contents.read(partition_name, study_uid, self.rules.max_instances)
-            if content is None:
-                return ()
-            return (await asyncio.to_thread(map_study, content, self.mapping)).warnings
-
-    async def _as_it_is_accepted(self, partition: str, uid: str) -> ReconcileOutcome:
+    async def _as_it_is_accepted(self, partition: str, uid: str) -> Reconciled:
         """Bring a study to the server, without its instances where it is too large with them."""
         most = self.rules.max_instances
         try:
@@ -126,7 +129,7 @@ class Reconciliation:
                 raise
         return await self._until_done(partition, uid, most)
 
-    async def _until_done(self, partition: str, uid: str, most: int) -> ReconcileOutcome:
+    async def _until_done(self, partition: str, uid: str, most: int) -> Reconciled:
         """Try again as long as others change the same resources."""
         has_written = False
         for attempt in range(_TRIES):
@@ -137,24 +140,26 @@ class Reconciliation:
                 done = await self._once(partition, uid, most, is_last=attempt == _TRIES - 1)
             except FhirConflictError:
                 continue
-            if isinstance(done, ReconcileOutcome):
-                return ReconcileOutcome.WRITTEN if has_written else done
+            if isinstance(done, Reconciled):
+                return replace(done, outcome=ReconcileOutcome.WRITTEN) if has_written else done
             has_written = has_written or done is _Again.AFTER_WRITING
         # Others must get past it: what is in use may be refused to be deleted by this, for ever.
         raise FhirRefusedError("The FHIR server finds a conflict again and again.", _CONFLICT)
 
     async def _once(
         self, partition: str, uid: str, most: int, *, is_last: bool
-    ) -> ReconcileOutcome | _Again:
+    ) -> Reconciled | _Again:
         content = await self.contents.read(partition, uid, most)
         if content is None:
-            return await self._take_away(partition, uid, withdraws=is_last)
+            return Reconciled(await self._take_away(partition, uid, withdraws=is_last))
         # Thousands of instances keep the event loop for a quarter of a second.
         resources = await asyncio.to_thread(map_study, content, self.mapping)
         endpoint = await self._endpoint(partition)
         existing = await look_up(self.server, resources, self.mapping)
+        warnings = [*resources.warnings, *self._patient_conflict(resources, existing)]
         writes = await self._writes(resources, existing, endpoint, partition)
-        return await self._written(writes) if writes else ReconcileOutcome.UNCHANGED
+        done = await self._written(writes) if writes else ReconcileOutcome.UNCHANGED
+        return done if isinstance(done, _Again) else Reconciled(done, warnings)
 
     async def _written(self, writes: Sequence[FhirWrite]) -> ReconcileOutcome | _Again:
         """Make changes, in as many transactions as it takes."""
@@ -213,6 +218,32 @@ class Reconciliation:
             return to_r5(ready) if is_r5 else ready
 
         return finished
+
+    def _patient_conflict(
+        self, resources: StudyResources, existing: Existing
+    ) -> Sequence[MappingWarning]:
+        """What is to be said of a Patient who is there, but seems to be somebody else.
+
+        Raises:
+            AmbiguousIdentityError: The study is not to be told then.
+        """
+        patient = resources.patient
+        held = None if patient is None else existing.found.get(patient.full_url)
+        if patient is None or held is None or not is_somebody_else(held, patient.resource):
+            return ()
+        if not is_known_by(held, patient.key, self.mapping):
+            return ()  # Others have merged two patients.
+        if is_ours(held, self.mapping) and resources.is_newest_of_patient:
+            return ()  # A correction, which he follows.
+        if self.rules.patient_conflicts is PatientConflictRule.REFUSE:
+            raise AmbiguousIdentityError(
+                "The Patient who is there has another name and birth date."
+            )
+        return (
+            MappingWarning(
+                tag_of("PatientID"), "The Patient who is there seems to be somebody else."
+            ),
+        )
 
     def _merged_patient(
         self, held: Resource, resource: Resource, resources: StudyResources

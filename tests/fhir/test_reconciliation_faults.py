@@ -110,7 +110,8 @@ async def test_a_study_whose_metadata_is_damaged_is_put_aside_and_others_go_on(
     [letter] = await archive.told.letters.list(10, 0)
     assert (letter.study, letter.error) == (UID, "FhirMapping")
     assert "a study is put aside" in caplog.text
-    assert await archive.told.delivery.warnings((DEFAULT_PARTITION_NAME, UID)) == ()
+    again = await archive.told.delivery.deliver_one((DEFAULT_PARTITION_NAME, UID))
+    assert again == (Delivered(refused=1), ())
 
 
 async def test_a_study_that_a_server_refuses_is_put_aside_with_codes_and_without_words(

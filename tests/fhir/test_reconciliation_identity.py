@@ -68,10 +68,55 @@ async def test_a_patient_of_another_name_and_birth_date_is_linked_and_left_alone
     held = archive.fhir.create(_patient(name=[{"family": "Roe"}], birthDate="1950-05-05"))
     await archive.store(dataset(StudyInstanceUID=UID))
 
-    await archive.tell(UID)
+    delivered, warnings = await archive.told.delivery.deliver_one((DEFAULT_PARTITION_NAME, UID))
 
+    assert delivered == Delivered(written=1)
     assert archive.fhir.one("Patient")["meta"] == held["meta"]
     assert archive.study()["subject"] == {"reference": f"Patient/{held['id']}"}
+    assert "somebody else" in next(one.reason for one in warnings if one.tag == "00100020")
+
+
+async def test_a_study_whose_patient_is_there_as_somebody_else_is_put_aside_where_that_is_wanted(
+    fhir: FhirTestServer,
+) -> None:
+    async with told_archive(fhir, FHIR_PATIENT_CONFLICTS="refuse") as archive:
+        held = fhir.create(_patient(name=[{"family": "Roe"}], birthDate="1950-05-05"))
+        await archive.store(dataset(StudyInstanceUID=UID))
+
+        assert await archive.told.delivery.deliver([(DEFAULT_PARTITION_NAME, UID)]) == Delivered(
+            refused=1
+        )
+
+        assert fhir.count("ImagingStudy") == 0
+        assert fhir.one("Patient") == held
+        [letter] = await archive.told.letters.list(10, 0)
+        assert letter.error == "AmbiguousIdentity"
+
+
+async def test_a_corrected_patient_of_ours_is_no_conflict_but_an_older_study_of_another_one_is(
+    fhir: FhirTestServer,
+) -> None:
+    async with told_archive(fhir, FHIR_PATIENT_CONFLICTS="refuse") as archive:
+        await archive.store(dataset(StudyInstanceUID=UID))
+        await archive.tell(UID)
+        await archive.store(
+            dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505")
+        )
+
+        assert await archive.tell("1.2.5") is ReconcileOutcome.WRITTEN
+        assert fhir.one("Patient")["name"][0]["family"] == "Roe"
+        with pytest.raises(AmbiguousIdentityError):
+            await archive.tell(UID)
+
+
+async def test_who_is_left_of_merged_patients_is_no_conflict(fhir: FhirTestServer) -> None:
+    async with told_archive(fhir, FHIR_PATIENT_CONFLICTS="refuse") as archive:
+        left = fhir.create(_patient("P9", name=[{"family": "Roe"}], birthDate="1950-05-05"))
+        fhir.create(_patient(active=False, link=_replaced_by(left)))
+        await archive.store(dataset(StudyInstanceUID=UID))
+
+        assert await archive.tell(UID) is ReconcileOutcome.WRITTEN
+        assert archive.study()["subject"] == {"reference": f"Patient/{left['id']}"}
 
 
 async def test_a_study_is_of_who_is_left_of_merged_patients_and_changes_nothing_of_him(

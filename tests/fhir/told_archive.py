@@ -53,7 +53,8 @@ class ToldArchive:
 
     async def tell(self, uid: str, partition: str = DEFAULT_PARTITION_NAME) -> ReconcileOutcome:
         """Bring a study to the server."""
-        return await self.told.delivery.reconciliation.reconcile(partition, uid)
+        done = await self.told.delivery.reconciliation.reconcile(partition, uid)
+        return done.outcome
 
     def study(self) -> dict[str, Any]:
         """The only ImagingStudy at the server."""

@@ -112,6 +112,7 @@ WRONG = {
     "FHIR_SCHEME_SYSTEMS": "99ABC",
     "FHIR_TIME_ZONE": "Middle/Earth",
     "FHIR_PATIENTS": "all",
+    "FHIR_PATIENT_CONFLICTS": "marry",
     "FHIR_DELETED_STUDIES": "burn",
     "FHIR_PRACTITIONERS": "all",
     "FHIR_ORDERS": "all",
