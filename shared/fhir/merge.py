@@ -62,7 +62,7 @@ def merge_patient(
 ) -> Resource:
     """A Patient, as far as a site lets the images change one."""
     ours = is_ours(existing, rules)
-    if rule is PatientRule.NEVER or (not ours and is_somebody_else(existing, proposed)):
+    if rule is PatientRule.NEVER:
         return existing
     identifiers = _united(existing.get("identifier", []), proposed["identifier"])
     said = {name: value for name, value in proposed.items() if name not in ("meta", "identifier")}

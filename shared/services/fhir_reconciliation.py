@@ -38,7 +38,7 @@ from shared.fhir.ownership import is_ours, mark
 from shared.fhir.partition import is_known_by, uid_key
 from shared.fhir.r5 import to_r5
 from shared.fhir.reference import referring
-from shared.fhir.resource import Resource
+from shared.fhir.resource import Proposed, Resource
 from shared.fhir.rules import (
     DeletedStudyRule,
     MappingRules,
@@ -195,7 +195,7 @@ class Reconciliation:
                 writes.append(creation(proposed, resource, endpoint if narrow else None))
                 continue
             if proposed is resources.patient:
-                merged = self._merged_patient(held, resource, resources)
+                merged = self._merged_patient(held, resource, proposed, resources)
             else:
                 merged = self._merged(held, resource, endpoint)
             if not is_same(merged, held):
@@ -229,27 +229,26 @@ class Reconciliation:
         """
         patient = resources.patient
         held = None if patient is None else existing.found.get(patient.full_url)
-        if patient is None or held is None or not is_somebody_else(held, patient.resource):
+        if patient is None or held is None or not self._conflicts(held, patient, resources):
             return ()
-        if not is_known_by(held, patient.key, self.mapping):
-            return ()  # Others have merged two patients.
-        if is_ours(held, self.mapping) and resources.is_newest_of_patient:
-            return ()  # A correction, which he follows.
+        reason = "The Patient who is there seems to be somebody else."
         if self.rules.patient_conflicts is PatientConflictRule.REFUSE:
-            raise AmbiguousIdentityError(
-                "The Patient who is there has another name and birth date."
-            )
-        return (
-            MappingWarning(
-                tag_of("PatientID"), "The Patient who is there seems to be somebody else."
-            ),
-        )
+            raise AmbiguousIdentityError(reason)
+        return (MappingWarning(tag_of("PatientID"), reason),)
+
+    def _conflicts(self, held: Resource, patient: Proposed, resources: StudyResources) -> bool:
+        if not is_known_by(held, patient.key, self.mapping):
+            return False  # Others have merged two patients: this is who is left.
+        if is_ours(held, self.mapping) and resources.is_newest_of_patient:
+            return False  # A correction, which he follows.
+        return is_somebody_else(held, patient.resource)
 
     def _merged_patient(
-        self, held: Resource, resource: Resource, resources: StudyResources
+        self, held: Resource, resource: Resource, patient: Proposed, resources: StudyResources
     ) -> Resource:
-        if resources.patient and not is_known_by(held, resources.patient.key, self.mapping):
-            return held  # Others have merged two patients: this is who is left.
+        is_meant = is_known_by(held, patient.key, self.mapping)
+        if not is_meant or self._conflicts(held, patient, resources):
+            return held
         rule = self.rules.patients
         if not resources.is_newest_of_patient and rule is not PatientRule.NEVER:
             # Lest studies of different years take turns in telling of a patient.

@@ -109,6 +109,20 @@ async def test_a_corrected_patient_of_ours_is_no_conflict_but_an_older_study_of_
             await archive.tell(UID)
 
 
+async def test_a_patient_of_ours_learns_nothing_from_an_older_study_of_somebody_else(
+    archive: ToldArchive,
+) -> None:
+    await archive.store(dataset(StudyInstanceUID=UID))
+    newer = dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505")
+    del newer.PatientSex
+    await archive.store(newer)
+    await archive.tell("1.2.5")
+
+    await archive.tell(UID)
+
+    assert "gender" not in archive.fhir.one("Patient")
+
+
 async def test_who_is_left_of_merged_patients_is_no_conflict(fhir: FhirTestServer) -> None:
     async with told_archive(fhir, FHIR_PATIENT_CONFLICTS="refuse") as archive:
         left = fhir.create(_patient("P9", name=[{"family": "Roe"}], birthDate="1950-05-05"))
