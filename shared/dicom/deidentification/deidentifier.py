@@ -11,7 +11,12 @@ from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
 
 from shared.dicom.deidentification.dummies import dummy
-from shared.dicom.deidentification.profile import BASIC_PROFILE, Option, Profile
+from shared.dicom.deidentification.profile import (
+    BASIC_PROFILE,
+    CLEANING,
+    Option,
+    Profile,
+)
 from shared.dicom.deidentification.pseudonyms import Pseudonyms
 from shared.dicom.deidentification.safe_private import is_safe_private
 from shared.dicom.deidentification.table import Action, actions
@@ -30,6 +35,8 @@ _NOT_JUDGED = {"UN", "PN", *_DATES, "TM"}
 
 _TEMPORAL = ("UNMODIFIED", "MODIFIED", "REMOVED")
 """What may have become of dates, from least to most (PS3.3 C.7.1.4, 2025b)."""
+
+_METHODS = dict((BASIC_PROFILE, *CLEANING, *(option.value for option in Option)))
 
 _FULL_DATES = Option.RETAIN_LONGITUDINAL_TEMPORAL_FULL_DATES
 _MODIFIED_DATES = Option.RETAIN_LONGITUDINAL_TEMPORAL_MODIFIED_DATES
@@ -166,13 +173,16 @@ class Deidentifier:
         return self._pseudonyms.uid(uid.strip(" \0"))
 
     def _sign(self, dataset: Dataset) -> None:
-        applied = [BASIC_PROFILE, *(option.value for option in Option if option in self._options)]
+        options = [option.value for option in Option if option in self._options]
+        applied = {**_earlier_methods(dataset), **dict((BASIC_PROFILE, *options))}
         # Whoever has de-identified it before may have taken more from it.
         said = str(dataset.get("LongitudinalTemporalInformationModified") or "").strip()
         said = said if said in _TEMPORAL else _TEMPORAL[0]
         dataset.PatientIdentityRemoved = "YES"
         dataset.DeidentificationMethod = ["PS3.15 Annex E, 2026c, see codes"]
-        dataset.DeidentificationMethodCodeSequence = Sequence(_code(*code) for code in applied)
+        dataset.DeidentificationMethodCodeSequence = Sequence(
+            _code(*code) for code in applied.items()
+        )
         dataset.LongitudinalTemporalInformationModified = max(
             self._temporal(), said, key=_TEMPORAL.index
         )
@@ -195,6 +205,20 @@ def _texts(dataset: Dataset, tag: int) -> list[str]:
     value = dataset[tag].value
     values = [value] if isinstance(value, str) or value is None else list(value)
     return [str(one or "") for one in values] or [""]
+
+
+def _earlier_methods(dataset: Dataset) -> dict[str, str]:
+    """Methods that were applied before, as far as their codes are known; words may name somebody.
+
+    Standard: PS3.3 C.7.1.1, De-identification Method Code Sequence (2026c).
+    """
+    said = dataset.get("DeidentificationMethodCodeSequence") or ()
+    values = [str(item.get("CodeValue")) for item in said if _is_of_dcm(item)]
+    return {value: _METHODS[value] for value in values if value in _METHODS}
+
+
+def _is_of_dcm(code: Dataset) -> bool:
+    return str(code.get("CodingSchemeDesignator")) == "DCM"
 
 
 def _code(value: str, meaning: str) -> Dataset:

@@ -13,6 +13,14 @@ from typing import Any, Self
 from shared.errors import InvalidRequestError
 
 BASIC_PROFILE = ("113100", "Basic Application Confidentiality Profile")
+CLEANING = (
+    ("113101", "Clean Pixel Data Option"),
+    ("113102", "Clean Recognizable Visual Features Option"),
+    ("113103", "Clean Graphics Option"),
+    ("113104", "Clean Structured Content Option"),
+    ("113105", "Clean Descriptors Option"),
+)
+"""Options that are not offered, but that others may have applied: codes and meanings, DCM."""
 
 
 class Option(Enum):

@@ -180,6 +180,26 @@ def test_options_keep_what_they_name() -> None:
     assert codes == ["113100", "113108", "113109", "113110", "113112"]
 
 
+def test_methods_that_were_applied_before_are_still_told_by_code_and_not_in_words() -> None:
+    def code(scheme: str, value: str) -> Dataset:
+        return _item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning="Doe")
+
+    source = dataset(
+        DeidentificationMethod="By Doe",
+        DeidentificationMethodCodeSequence=[
+            code("DCM", "113101"),
+            code("DCM", "113100"),
+            code("DCM", "121106"),
+            code("99DOE", "113105"),
+        ],
+    )
+    deidentified(source, Option.RETAIN_UIDS)
+    codes = source.DeidentificationMethodCodeSequence
+    assert [item.CodeValue for item in codes] == ["113101", "113100", "113110"]
+    assert codes[0].CodeMeaning == "Clean Pixel Data Option"
+    assert "Doe" not in str(source)
+
+
 def test_safe_private_attributes_stay_with_their_creator_and_no_other() -> None:
     source = dataset()
     block = source.private_block(0x0019, "SIEMENS MR HEADER", create=True)
