@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from shared.fhir.rules import (
+    PARTITION,
     DeletedStudyRule,
     DoseRule,
     MappingRules,
@@ -49,7 +50,8 @@ class FhirSettings:
         fhir_allowed_hosts: Hosts that the base address and the addresses of tokens may have.
         fhir_sync: Whether the FHIR server is told of every change.
         fhir_dicomweb_url: Public address of this service with its version.
-        fhir_patient_system: System of patient IDs without a known issuer.
+        fhir_patient_system: System of patient IDs without a known issuer, with `{partition}` where
+            each partition has patients of its own.
         fhir_accession_system: System of accession numbers without a known issuer.
         fhir_issuer_systems: Systems by issuer: `issuer=uri, ...`.
         fhir_issuer_template: URI of other issuers, with `{issuer}`.
@@ -150,7 +152,7 @@ class FhirSettings:
 
     def _uris(self) -> Mapping[str, str]:
         found = {
-            "FHIR_PATIENT_SYSTEM": self.fhir_patient_system,
+            "FHIR_PATIENT_SYSTEM": self.fhir_patient_system.replace(PARTITION, "x"),
             "FHIR_ACCESSION_SYSTEM": self.fhir_accession_system,
             "FHIR_STUDY_ID_SYSTEM": self.fhir_study_id_system,
             "FHIR_ISSUER_TEMPLATE": self.fhir_issuer_template.replace("{issuer}", "x"),

@@ -50,8 +50,9 @@ def build_fhir(  # noqa: PLR0913 - what the use cases share with all others
         return None
     server, studies, rules = _server(settings, secrets), SqlStudyTable(index), settings.sync_rules
     letters = DeadLetters(state)
-    contents = StudyContents(blobs, studies)
-    delivery = Delivery(Reconciliation(server, contents, settings.mapping_rules, rules), letters)
+    mapping = settings.mapping_rules
+    contents = StudyContents(blobs, studies, mapping)
+    delivery = Delivery(Reconciliation(server, contents, mapping, rules), letters)
     return FhirServices(
         server=server,
         delivery=delivery,

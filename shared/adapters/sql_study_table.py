@@ -1,14 +1,23 @@
 """The studies one after the other, and what is in each, in the index database."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 from sqlalchemy import BigInteger, Connection, bindparam, func, or_, select
 
+from shared.adapters.sql_index.columns import comparable
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.schema import instance, partition, series, study
-from shared.ports import KnownStudy, ListedInstance, ListedSeries, ListedStudy, StudyTable
+from shared.dicom.searchable import Kind
+from shared.ports import (
+    KnownStudy,
+    ListedInstance,
+    ListedSeries,
+    ListedStudy,
+    PatientStudy,
+    StudyTable,
+)
 
 _DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88.%"
 """The SOP classes of structured reports, which are few where images are many."""
@@ -26,19 +35,30 @@ _PAGE = (
 )
 _SPAN_IN_PARTITION = _SPAN.join(partition).where(partition.c.name == bindparam("partition"))
 _PAGE_IN_PARTITION = _PAGE.where(partition.c.name == bindparam("partition"))
-_OTHER = study.alias("other")
-_NEWER_OF_PATIENT = (
-    select(func.count())
+_OF_PATIENT = (
+    select(partition.c.name, study.c.study_instance_uid, study.c.attributes, study.c.revision)
+    .join_from(study, partition)
     .where(
-        _OTHER.c.partition_key == study.c.partition_key,
-        _OTHER.c.patient_id == study.c.patient_id,
-        _OTHER.c.revision > study.c.revision,
+        # The index begins with the partition.
+        study.c.partition_key.in_(select(partition.c.partition_key)),
+        study.c.patient_id == bindparam("patient", type_=study.c.patient_id.type),
     )
-    .correlate(study)
-    .scalar_subquery()
+    .order_by(study.c.revision.desc())
+    .limit(bindparam("limit", type_=study.c.instance_count.type))
+)
+_OF_PATIENT_IN_PARTITION = _OF_PATIENT.where(partition.c.name == bindparam("partition"))
+_NEWEST_METADATA = (
+    select(func.coalesce(instance.c.head_id, instance.c.blob_id))
+    .join_from(instance, study)
+    .join(partition)
+    .where(
+        partition.c.name == bindparam("partition"), study.c.study_instance_uid == bindparam("uid")
+    )
+    .order_by(instance.c.watermark.desc())
+    .limit(1)
 )
 _ONE = (
-    select(study.c.study_key, study.c.attributes, study.c.instance_count, _NEWER_OF_PATIENT)
+    select(study.c.study_key, study.c.attributes, study.c.instance_count, study.c.revision)
     .join_from(study, partition)
     .where(
         partition.c.name == bindparam("partition"), study.c.study_instance_uid == bindparam("uid")
@@ -90,12 +110,26 @@ class SqlStudyTable(StudyTable):
         """See StudyTable."""
         return await self._database.read(lambda c: _listed(c, partition_name, uid, most))
 
+    async def of_patient(
+        self, partition_name: str | None, patient_id: str, limit: int
+    ) -> Sequence[PatientStudy]:
+        """See StudyTable."""
+        asked = {"patient": comparable(Kind.TEXT, patient_id), "limit": limit}
+        if not asked["patient"]:
+            return []
+        return await self._database.read(lambda c: _of_patient(c, partition_name, asked))
+
+    async def newest_metadata(self, partition_name: str, uid: str) -> str | None:
+        """See StudyTable."""
+        asked = {"partition": partition_name, "uid": uid}
+        return await self._database.read(lambda c: c.scalar(_NEWEST_METADATA, asked))
+
 
 def _listed(connection: Connection, partition_name: str, uid: str, most: int) -> ListedStudy | None:
     found = connection.execute(_ONE, {"partition": partition_name, "uid": uid}).one_or_none()
     if found is None:
         return None
-    key, attributes, count, newer = found
+    key, attributes, count, revision = found
     statement = _INSTANCES if count <= most else _FEW_INSTANCES
     members: defaultdict[int, list[ListedInstance]] = defaultdict(list)
     for series_key, *columns in connection.execute(statement, {"study": key}):
@@ -103,7 +137,7 @@ def _listed(connection: Connection, partition_name: str, uid: str, most: int) ->
     return ListedStudy(
         uid,
         orjson.loads(attributes),
-        not newer,
+        revision,
         [
             ListedSeries(series_uid, orjson.loads(document), instances, members[series_key])
             for series_key, series_uid, document, instances in connection.execute(
@@ -111,6 +145,19 @@ def _listed(connection: Connection, partition_name: str, uid: str, most: int) ->
             )
         ],
     )
+
+
+def _of_patient(
+    connection: Connection, partition_name: str | None, asked: Mapping[str, object]
+) -> Sequence[PatientStudy]:
+    if partition_name is None:
+        rows = connection.execute(_OF_PATIENT, asked)
+    else:
+        rows = connection.execute(_OF_PATIENT_IN_PARTITION, {**asked, "partition": partition_name})
+    return [
+        PatientStudy(name, uid, orjson.loads(attributes), revision)
+        for name, uid, attributes, revision in rows
+    ]
 
 
 def _span(connection: Connection, partition_name: str | None) -> tuple[int, int]:

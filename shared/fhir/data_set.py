@@ -76,8 +76,13 @@ def cleaned(text: str) -> str:
     text = text.strip(_PADDING)
     if text.isprintable():
         return text
-    signs = (" " if sign.isspace() and sign not in "\t\r\n" else sign for sign in text)
+    signs = (" " if _is_blank(sign) and sign not in "\t\r\n" else sign for sign in text)
     return "".join(sign for sign in signs if sign >= " " or sign in "\t\r\n").strip(_PADDING)
+
+
+def _is_blank(sign: str) -> bool:
+    """Whether a sign is a blank, or a byte order mark, which FHIR takes for one."""
+    return sign.isspace() or sign == "\ufeff"
 
 
 def person_name(value: object) -> str:

@@ -140,15 +140,16 @@ def map_dose_reports(
     if rules.dose is DoseRule.OFF:
         return ()
     found: dict[str, Proposed] = {}
-    for series in content.series:
-        for instance in series.instances:
-            root = ContentItem.of_report(DataSet(instance.document), rules.scheme_systems)
-            if instance.is_whole and root.code in _REPORTS:
-                about = warnings.within(instance.uid)
-                report = _Report(
-                    content.partition_name, instance, root, imaging_study, subject, rules, about
-                )
-                found |= {one.full_url: one for one in _observations(report)}
+    instances = (instance for series in content.series for instance in series.instances)
+    # Of several reports of one event the first tells of it, always the same one.
+    for instance in sorted(instances, key=lambda one: one.uid):
+        root = ContentItem.of_report(DataSet(instance.document), rules.scheme_systems)
+        if instance.is_whole and root.code in _REPORTS:
+            about = warnings.within(instance.uid)
+            report = _Report(
+                content.partition_name, instance, root, imaging_study, subject, rules, about
+            )
+            found = {one.full_url: one for one in _observations(report)} | found
     # Events come before the reports that have them as members.
     return sorted(found.values(), key=lambda one: ("hasMember" in one.resource, one.full_url))
 

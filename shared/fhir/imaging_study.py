@@ -44,19 +44,22 @@ def map_imaging_study(
     data_sets = [data_set, *(DataSet(one.document) for one in ordered)]
     clock = Clock.of(data_set, rules.time_zone, warnings)
     started = fhir_date_time(data_set, "StudyDate", "StudyTime", clock, warnings)
-    requested = orders(data_sets, rules)
-    for order in requested:
-        made.add(map_service_request(order, subject, data_set, rules))
+    requested = [
+        (order, map_service_request(order, subject, data_set, rules))
+        for order in orders(data_sets, rules)
+    ]
+    for _, proposed in requested:
+        made.add(proposed)
     resource = prune(
         {
             "resourceType": "ImagingStudy",
             "identifier": _identifiers(content, key, data_set, rules)
-            + [order.identifier for order in requested],
+            + [order.identifier for order, _ in requested],
             "status": "available",
             "modality": _modalities(series),
             "subject": subject,
             "started": started or min(_starts(series), key=_moment, default=None),
-            "basedOn": [order.reference(rules) for order in requested],
+            "basedOn": [order.reference(proposed) for order, proposed in requested],
             "referrer": next(iter(_referrers(data_set, rules, made)), None),
             "interpreter": _physicians(
                 data_set,

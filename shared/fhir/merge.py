@@ -102,8 +102,7 @@ def merge_imaging_study(
     merged["identifier"] = _study_identifiers(existing, proposed, rules, ours=ours)
     merged["endpoint"] = _united(existing.get("endpoint", []), proposed.get("endpoint", []))
     merged["series"] = sorted([*foreign, *series], key=_series_order) if foreign else series
-    merged["numberOfSeries"] = len(merged["series"])
-    merged["numberOfInstances"] = sum(map(_instance_count, merged["series"]))
+    _count(merged, existing, endpoint, ours=ours)
     if foreign:
         merged["modality"] = _united(
             proposed.get("modality", []), _foreign_modalities(existing, foreign, ours=ours)
@@ -123,14 +122,33 @@ def without_ours(existing: Resource, endpoint: str, rules: MappingRules) -> Reso
     endpoints = [one for one in existing.get("endpoint", []) if one.get("reference") != endpoint]
     if ours and not (foreign or others or endpoints):
         return None
-    if not foreign and len(existing.get("series", [])) == 0:
+    is_told = len(foreign) < len(existing.get("series", []))
+    if not is_told and len(endpoints) == len(existing.get("endpoint", [])):
         return existing
     left = {**existing, "series": foreign, "endpoint": endpoints}
-    left["numberOfSeries"] = len(foreign)
-    left["numberOfInstances"] = sum(map(_instance_count, foreign))
+    _count(left, existing, endpoint, ours=ours)
     if ours and not foreign:
         left["status"] = "entered-in-error"  # Withdrawn, but for what others say of it.
     return {name: value for name, value in left.items() if value not in ([], None)}
+
+
+def _count(merged: Resource, existing: Resource, endpoint: str, *, ours: bool) -> None:
+    """Say how many series and instances there are.
+
+    Somebody else may have more than he lists: his counts change by what is ours in them.
+    """
+    foreign = foreign_series(existing, endpoint, ours=ours)
+    held, now = existing.get("series", []), merged.get("series", [])
+    before = [one for one in held if one not in foreign]
+    for name, count in (("numberOfSeries", len), ("numberOfInstances", _instance_counts)):
+        others = count(foreign)
+        if not ours and name in existing:
+            others = max(others, existing[name] - count(before))
+        merged[name] = others + count(now) - count(foreign)
+
+
+def _instance_counts(series: Sequence[Resource]) -> int:
+    return sum(map(_instance_count, series))
 
 
 def foreign_series(existing: Resource, endpoint: str, *, ours: bool) -> Sequence[Resource]:

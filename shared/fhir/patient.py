@@ -17,6 +17,8 @@ _MOTHERS_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenNa
 _OBSERVATION_VALUES = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 
 NO_PATIENT_ID = "There is none, so the study is about a patient who is only named."
+SEVERAL_PATIENT_IDS = "There are several, so the study is about a patient who is only named."
+UNKNOWN_ISSUER = "Its system is not known, so the Patient ID is told as one without an issuer."
 MORE_NAMES = "Only the first name is told."
 UNKNOWN_SEX = "It is none of the Standard's codes, and was told as unknown."
 
@@ -27,6 +29,8 @@ def map_patient(data_set: DataSet, rules: MappingRules, warnings: Warnings) -> P
     if key is None:
         return None
     assigner = data_set.text("IssuerOfPatientID")
+    if assigner is not None and key.system == rules.patient_system:
+        warnings.add(tag_of("IssuerOfPatientID"), UNKNOWN_ISSUER)
     resource = prune(
         {
             "resourceType": "Patient",
@@ -43,9 +47,12 @@ def map_patient(data_set: DataSet, rules: MappingRules, warnings: Warnings) -> P
 
 
 def patient_identifier(data_set: DataSet, rules: MappingRules) -> Identifier | None:
-    """What the patient is known by, None without a Patient ID."""
+    """What the patient is known by, None without a Patient ID.
+
+    One with a backslash is read as several, of which none is known to be the whole.
+    """
     value = data_set.text("PatientID")
-    if value is None:
+    if value is None or has_several_ids(data_set):
         return None
     return issued_identifier(
         value,
@@ -65,8 +72,20 @@ def named_subject(data_set: DataSet, rules: MappingRules, warnings: Warnings) ->
             **({} if key is None else {"identifier": plain(key)}),
             "display": _first_name(data_set) or "phantom",
         }
-    warnings.add(tag_of("PatientID"), NO_PATIENT_ID)
+    reason = SEVERAL_PATIENT_IDS if has_several_ids(data_set) else NO_PATIENT_ID
+    warnings.add(tag_of("PatientID"), reason)
     return {"type": "Patient", "display": _first_name(data_set) or "unknown"}
+
+
+def has_issuer(data_set: DataSet) -> bool:
+    """Whether it is said who has issued the Patient ID."""
+    qualifiers = data_set.item("IssuerOfPatientIDQualifiersSequence")
+    return data_set.has("IssuerOfPatientID") or qualifiers.has("UniversalEntityID")
+
+
+def has_several_ids(data_set: DataSet) -> bool:
+    """Whether there is no one Patient ID, though there is something."""
+    return len(data_set.values("PatientID")) > 1
 
 
 def is_phantom(data_set: DataSet) -> bool:

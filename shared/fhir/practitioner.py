@@ -5,7 +5,6 @@ Standard: PS3.3 Table 10-1 (2025b), Person Identification Macro.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from urllib.parse import quote
 
 from shared.fhir.coding import SCT, coding
@@ -32,12 +31,21 @@ class Person:
 def persons(
     data_set: DataSet, names: str, identification: str, rules: MappingRules
 ) -> Sequence[Person]:
-    """Who is named by an attribute, with what identifies them in the same order."""
+    """Who is named by an attribute, with what identifies them in the same order.
+
+    Where there are more or fewer identifications than names, nobody knows whose they are.
+    """
     found: list[Person] = []
-    pairs = zip_longest(data_set.values(names), data_set.values(identification))
-    for named, item in pairs:
-        code = DataSet(item if isinstance(item, dict) else {})
-        person = _person(person_name(named) or None, code, data_set, rules)
+    named = [person_name(name) or None for name in data_set.values(names)]
+    items = [
+        DataSet(one if isinstance(one, dict) else {}) for one in data_set.values(identification)
+    ]
+    if len(named) == len(items):
+        pairs = list(zip(named, items, strict=True))
+    else:
+        pairs = [(name, DataSet({})) for name in named] + [(None, item) for item in items]
+    for name, item in pairs:
+        person = _person(name, item, data_set, rules)
         if (person.key or (person.name and display(person.name))) and person not in found:
             found.append(person)
     return found

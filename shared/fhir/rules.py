@@ -1,9 +1,14 @@
 """What a site decides about its FHIR resources."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Self
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
+
+PARTITION = "{partition}"
+"""What stands for the name of a partition in the system of its patient IDs."""
 
 
 class PatientRule(Enum):
@@ -70,7 +75,8 @@ class MappingRules:
     Attributes:
         dicomweb_url: Public address of the DICOMweb service with its version, without a partition
             and without a slash at its end.
-        patient_system: System of patient IDs whose issuer has no other one; an absolute URI.
+        patient_system: System of patient IDs whose issuer has no other one; an absolute URI, in
+            which `{partition}` may stand for the name of a partition.
         accession_system: Likewise of accession numbers; empty where there is none.
         issuer_systems: Systems by local issuer texts.
         issuer_template: A URI with `{issuer}` for issuers that are not in the map, or empty.
@@ -94,6 +100,18 @@ class MappingRules:
     orders: OrderRule = OrderRule.LINK
     dose: DoseRule = DoseRule.SUMMARY
     default_partition: str = "Microsoft.Default"
+
+    @property
+    def shares_patients(self) -> bool:
+        """Whether a patient ID means the same patient in all partitions."""
+        return PARTITION not in self.patient_system
+
+    def within(self, partition_name: str) -> Self:
+        """The rules for the studies of a partition."""
+        if self.shares_patients:
+            return self
+        system = self.patient_system.replace(PARTITION, quote(partition_name, safe=""))
+        return replace(self, patient_system=system)
 
     def service_url(self, partition_name: str) -> str:
         """The address of the DICOMweb service of a partition."""

@@ -8,7 +8,7 @@ from shared.fhir.data_set import DataSet
 from shared.fhir.identifier import accession, typed
 from shared.fhir.pruning import prune
 from shared.fhir.reference import literal
-from shared.fhir.resource import Identifier, Proposed, Resource, full_url
+from shared.fhir.resource import Identifier, Proposed, Resource
 from shared.fhir.rules import MappingRules, OrderRule
 
 
@@ -34,12 +34,10 @@ class Order:
         """What tells it from others: two issuers may give one number."""
         return self.identifier["value"], self.identifier.get("system", "")
 
-    def reference(self, rules: MappingRules) -> Resource:
+    def reference(self, made: Sequence[Proposed]) -> Resource:
         """Refer to it: by its number, and by the resource where one is made."""
         found: Resource = {"type": "ServiceRequest", "identifier": self.identifier}
-        if rules.orders is OrderRule.CREATE and isinstance(self.number, Identifier):
-            return {**literal(full_url("ServiceRequest", self.number)), **found}
-        return found
+        return {**literal(made[0].full_url), **found} if made else found
 
 
 def orders(data_sets: Sequence[DataSet], rules: MappingRules) -> Sequence[Order]:
@@ -65,8 +63,12 @@ def _by_name(data_sets: Sequence[DataSet], rules: MappingRules) -> Mapping[tuple
 def map_service_request(
     order: Order, subject: Resource, root: DataSet, rules: MappingRules
 ) -> Sequence[Proposed]:
-    """The ServiceRequest of an order, where a site wants it made and its number has a system."""
-    if rules.orders is not OrderRule.CREATE or not isinstance(order.number, Identifier):
+    """The ServiceRequest of an order, where a site wants it made and its number has a system.
+
+    None is made for somebody who is only named: no other study could be told to be of it.
+    """
+    is_made = rules.orders is OrderRule.CREATE and "reference" in subject
+    if not is_made or not isinstance(order.number, Identifier):
         return ()
     code = concept(order.item.item("RequestedProcedureCodeSequence"), rules.scheme_systems, root)
     description = order.item.text("RequestedProcedureDescription")

@@ -61,7 +61,8 @@ class StudyContent:
         document: The attributes of the study as the index has them, over the metadata of one
             instance.
         is_newest_of_patient: Whether no other study of the patient has changed since: of what
-            studies say of a patient, the newest holds.
+            studies say of the patient, the newest holds.
+        is_contested: Whether another study of the patient says that he is somebody else.
     """
 
     uid: str
@@ -69,3 +70,4 @@ class StudyContent:
     document: Document
     series: Sequence[SeriesContent]
     is_newest_of_patient: bool = True
+    is_contested: bool = False

@@ -27,6 +27,7 @@ class StudyResources:
         orders: ServiceRequests that are made where they are not found.
         observations: Of radiation dose.
         is_newest_of_patient: Whether of what studies say of the patient this one's holds.
+        is_contested: Whether another study of the patient says that he is somebody else.
     """
 
     patient: Proposed | None
@@ -37,6 +38,7 @@ class StudyResources:
     observations: Sequence[Proposed]
     warnings: Sequence[MappingWarning]
     is_newest_of_patient: bool
+    is_contested: bool
 
     @property
     def dependencies(self) -> Sequence[Proposed]:
@@ -53,6 +55,7 @@ class StudyResources:
 def map_study(content: StudyContent, rules: MappingRules) -> StudyResources:
     """Map a study; the same content and rules always give the same resources."""
     data_set, warnings, made = DataSet(content.document), Warnings(), Made()
+    rules = rules.within(content.partition_name)
     patient = map_patient(data_set, rules, warnings)
     subject = (
         named_subject(data_set, rules, warnings) if patient is None else literal(patient.full_url)
@@ -75,4 +78,5 @@ def map_study(content: StudyContent, rules: MappingRules) -> StudyResources:
         observations=marked(observations),
         warnings=sorted(warnings.found),
         is_newest_of_patient=content.is_newest_of_patient,
+        is_contested=content.is_contested,
     )

@@ -46,7 +46,14 @@ from shared.ports.operations import (
 )
 from shared.ports.secrets import Secrets
 from shared.ports.state import StateRow, StateTable, StateValue
-from shared.ports.studies import KnownStudy, ListedInstance, ListedSeries, ListedStudy, StudyTable
+from shared.ports.studies import (
+    KnownStudy,
+    ListedInstance,
+    ListedSeries,
+    ListedStudy,
+    PatientStudy,
+    StudyTable,
+)
 from shared.ports.study_updates import StudyUpdates, UpdatedInstance, UpdateOutcome, UpdateProgress
 from shared.ports.tokens import Tokens
 
@@ -93,6 +100,7 @@ __all__ = [
     "OrchestrationState",
     "Orchestrations",
     "Partition",
+    "PatientStudy",
     "ReindexTable",
     "Reindexing",
     "Secrets",

@@ -48,14 +48,23 @@ class ListedStudy:
 
     Attributes:
         attributes: What the index keeps of the study.
-        is_newest_of_patient: Whether no other study of the partition with the same Patient ID has
-            changed since.
+        revision: Higher than those of studies that have changed before.
     """
 
     uid: str
     attributes: Document
-    is_newest_of_patient: bool
+    revision: int
     series: Sequence[ListedSeries]
+
+
+@dataclass(frozen=True, slots=True)
+class PatientStudy:
+    """A study that is found by its patient; the members are as those of ListedStudy."""
+
+    partition_name: str
+    uid: str
+    attributes: Document
+    revision: int
 
 
 class StudyTable(Protocol):
@@ -71,3 +80,17 @@ class StudyTable(Protocol):
 
     async def listed(self, partition_name: str, uid: str, most: int) -> ListedStudy | None:
         """A study with its series and, unless it has more than `most`, all of its instances."""
+
+    async def of_patient(
+        self, partition_name: str | None, patient_id: str, limit: int
+    ) -> Sequence[PatientStudy]:
+        """The studies of a Patient ID, whatever its case, that have changed last, newest first.
+
+        Args:
+            partition_name: Where they are; anywhere, if it is None.
+            patient_id: What they have in common, whoever has issued it.
+            limit: How many at most.
+        """
+
+    async def newest_metadata(self, partition_name: str, uid: str) -> str | None:
+        """Which metadata blob is that of the newest instance of a study, None where it is gone."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import batched
 
 from shared.errors import AmbiguousIdentityError
+from shared.fhir.ownership import is_ours
 from shared.fhir.partition import is_known_by
 from shared.fhir.resource import Identifier, Proposed, Resource
 from shared.fhir.rules import MappingRules
@@ -15,7 +16,8 @@ from shared.ports import FhirServer
 _MAX_HOPS = 5
 _MAX_SEARCHES = 500
 _PAGE = "500"
-_DOSE_REPORTS = tuple(f"urn:oid:1.2.840.10008.5.1.4.1.1.88.{number}" for number in (67, 68, 76))
+_REPORTS = "urn:oid:1.2.840.10008.5.1.4.1.1.88."
+"""The SOP classes of structured reports, of which those of dose may use any."""
 
 
 @dataclass(slots=True)
@@ -24,14 +26,23 @@ class Existing:
 
     Attributes:
         found: By the full URLs that stand for them.
+        similar: Full URLs of what is not there, but something like it that the server may take for
+            it: it may compare without case.
         orders: ServiceRequests by the system and value of their accession number.
+        moved: Those of ours that are to follow the study to another patient, by full URL.
         has_siblings: Whether the same study of other partitions is there.
         stale: Observations of the study, in case they are not proposed any more.
+        of_others: Full URLs of Observations that are part of other studies.
+        subject: Whom an ImagingStudy of somebody else names, where it is not the patient.
     """
 
     found: dict[str, Resource] = field(default_factory=dict)
+    similar: set[str] = field(default_factory=set)
     orders: dict[tuple[str, str], Sequence[Resource]] = field(default_factory=dict)
+    moved: dict[str, Resource] = field(default_factory=dict)
     stale: Sequence[Resource] = ()
+    of_others: set[str] = field(default_factory=set)
+    subject: Resource | None = None
     has_siblings: bool = False
 
     @property
@@ -63,17 +74,109 @@ async def look_up(server: FhirServer, resources: StudyResources, rules: MappingR
             existing.found[one.full_url] = chosen
         elif one is resources.imaging_study:
             existing.has_siblings = len(answer) > 0
+        elif answer:
+            existing.similar.add(one.full_url)
     for key, answer in zip(orders, answers[len(proposed) :], strict=True):
         existing.orders[key.system, key.value] = answer
     study = existing.found.get(resources.imaging_study.full_url)
-    if study is None:
-        return existing
-    patient = resources.patient
-    if patient is not None and patient.full_url not in existing.found:
-        existing.found |= await _subject(server, study, patient, rules)
-    if resources.observations or has_dose_reports(study):
+    await _look_up_patient(server, resources, existing, rules)
+    await _look_up_orders(server, resources, existing, rules)
+    if study is not None and (resources.observations or has_reports(study)):
         existing.stale = await observations_of(server, study)
+    existing.of_others = await _of_others(server, resources.observations, existing, study)
     return existing
+
+
+async def _look_up_patient(
+    server: FhirServer, resources: StudyResources, existing: Existing, rules: MappingRules
+) -> None:
+    """See whom the ImagingStudy names, and that no other patient is taken for a new one.
+
+    Raises:
+        AmbiguousIdentityError: The server would take another patient for him.
+    """
+    study, patient = existing.found.get(resources.imaging_study.full_url), resources.patient
+    if patient is None:
+        return
+    named = await _subject(server, study, patient, existing)
+    if named is not None and is_known_by(named, patient.key, rules):
+        # Some servers find no identifiers with a vertical line, or none soon after a change.
+        existing.found.setdefault(patient.full_url, named)
+    elif study is not None and not is_ours(study, rules):
+        existing.subject = named
+    if patient.full_url in existing.similar and patient.full_url not in existing.found:
+        raise AmbiguousIdentityError("The FHIR server has a patient of an identifier like this.")
+
+
+async def _subject(
+    server: FhirServer, study: Resource | None, patient: Proposed, existing: Existing
+) -> Resource | None:
+    """The Patient whom an ImagingStudy names, unless it is who was found."""
+    reference = subject_of(study)
+    found = existing.found.get(patient.full_url)
+    if reference is None or (found is not None and reference_to(found) == reference):
+        return None
+    return await server.read(reference)
+
+
+def subject_of(resource: Resource | None) -> str | None:
+    """The reference to the Patient whom a resource names, None where it is none of the server."""
+    reference = str((resource or {}).get("subject", {}).get("reference", ""))
+    return reference if reference.startswith("Patient/") else None
+
+
+def is_moved(study: Resource | None, resources: StudyResources, existing: Existing) -> bool:
+    """Whether an ImagingStudy names another Patient than it is to name."""
+    patient = resources.patient
+    now = None if patient is None else existing.references.get(patient.full_url)
+    before = subject_of(study)
+    return before is not None and before != now
+
+
+async def _look_up_orders(
+    server: FhirServer, resources: StudyResources, existing: Existing, rules: MappingRules
+) -> None:
+    """See which orders of ours are of another patient, though only this study fulfils them."""
+    study, patient = existing.found.get(resources.imaging_study.full_url), resources.patient
+    if patient is None:
+        return
+    subject = existing.references.get(patient.full_url, patient.full_url)
+    for order in resources.orders:
+        held = existing.found.get(order.full_url)
+        if held is None or not is_ours(held, rules) or subject_of(held) == subject:
+            continue
+        search = FhirSearch("ImagingStudy", (("basedon", reference_to(held)),))
+        [studies] = await server.search([search])
+        if {one["id"] for one in studies} <= ({study["id"]} if study else set()):
+            moved = {**held, "subject": {"reference": subject}}
+            existing.moved[order.full_url] = moved
+            answer = existing.orders.get((order.key.system, order.key.value), ())
+            existing.orders[order.key.system, order.key.value] = [
+                moved if one["id"] == held["id"] else one for one in answer
+            ]
+
+
+async def _of_others(
+    server: FhirServer,
+    observations: Sequence[Proposed],
+    existing: Existing,
+    study: Resource | None,
+) -> set[str]:
+    """Observations that are there as parts of other studies: their reports have the same UID."""
+    own = None if study is None else reference_to(study)
+    found: set[str] = set()
+    are_there: dict[str, bool] = {}
+    for one in observations:
+        parts = existing.found.get(one.full_url, {}).get("partOf", ())
+        references = {str(part.get("reference", "")) for part in parts} - {""}
+        if own in references:
+            continue
+        for reference in sorted(references):
+            if reference not in are_there:
+                are_there[reference] = await server.read(reference) is not None
+            if are_there[reference]:
+                found.add(one.full_url)
+    return found
 
 
 async def _answers(
@@ -103,10 +206,10 @@ async def observations_of(server: FhirServer, study: Resource) -> Sequence[Resou
     return found
 
 
-def has_dose_reports(study: Resource) -> bool:
-    """Whether an ImagingStudy lists radiation dose reports."""
+def has_reports(study: Resource) -> bool:
+    """Whether an ImagingStudy lists structured reports."""
     return any(
-        instance.get("sopClass", {}).get("code") in _DOSE_REPORTS
+        str(instance.get("sopClass", {}).get("code", "")).startswith(_REPORTS)
         for series in study.get("series", ())
         for instance in series.get("instance", ())
     )
@@ -172,20 +275,6 @@ async def _patient(server: FhirServer, answer: Sequence[Resource]) -> Resource |
             break
         patient = found
     raise AmbiguousIdentityError("The patient has been merged in a circle, or into nobody.")
-
-
-async def _subject(
-    server: FhirServer, study: Resource, patient: Proposed, rules: MappingRules
-) -> Mapping[str, Resource]:
-    """The patient, if the ImagingStudy names him though a search has not found him.
-
-    Some servers find no identifiers with a vertical line in them, or none soon after a change.
-    """
-    reference = str(study.get("subject", {}).get("reference", ""))
-    found = await server.read(reference) if reference.startswith("Patient/") else None
-    if found is None or not is_known_by(found, patient.key, rules):
-        return {}
-    return {patient.full_url: found}
 
 
 def _survivor(patient: Resource) -> str | None:

@@ -7,15 +7,14 @@ often as one likes, and by several at once.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from http import HTTPStatus
 from itertools import batched
 from weakref import WeakValueDictionary
 
-from shared.dicom.searchable import tag_of
 from shared.errors import (
     AmbiguousIdentityError,
     DicomWebError,
@@ -25,39 +24,26 @@ from shared.errors import (
 )
 from shared.fhir.endpoint import map_endpoint
 from shared.fhir.mapping_warning import MappingWarning
-from shared.fhir.merge import (
-    is_same,
-    is_somebody_else,
-    merge_imaging_study,
-    merge_own,
-    merge_patient,
-    merge_shared,
-    without_ours,
-)
+from shared.fhir.merge import is_same, without_ours
 from shared.fhir.ownership import is_ours, mark
-from shared.fhir.partition import is_known_by, uid_key
+from shared.fhir.partition import uid_key
 from shared.fhir.r5 import to_r5
 from shared.fhir.reference import referring
-from shared.fhir.resource import Proposed, Resource
-from shared.fhir.rules import (
-    DeletedStudyRule,
-    MappingRules,
-    PatientConflictRule,
-    PatientRule,
-    SyncRules,
-)
+from shared.fhir.resource import Resource
+from shared.fhir.rules import DeletedStudyRule, MappingRules, SyncRules
 from shared.fhir.search import FhirSearch
-from shared.fhir.study_resources import StudyResources, map_study
+from shared.fhir.study_resources import map_study
 from shared.ports import FhirRelease, FhirServer, FhirWrite
 from shared.services.fhir_lookup import (
-    Existing,
     endpoint_of,
     find_study,
+    is_moved,
     look_up,
     observations_of,
-    order_reference,
+    subject_of,
 )
 from shared.services.fhir_study_content import StudyContents
+from shared.services.fhir_study_writes import StudyWrites
 from shared.services.fhir_transaction import change, creation, removal
 
 PERMANENT = (FhirRefusedError, FhirMappingError, AmbiguousIdentityError)
@@ -129,15 +115,21 @@ class Reconciliation:
                 raise
         return await self._until_done(partition, uid, most)
 
-    async def _until_done(self, partition: str, uid: str, most: int) -> Reconciled:
-        """Try again as long as others change the same resources."""
+    async def _until_done(
+        self, partition: str, uid: str, most: int, *, follows: bool = True
+    ) -> Reconciled:
+        """Try again as long as others change the same resources.
+
+        `follows` sees to the patient whom the study may have left.
+        """
         has_written = False
         for attempt in range(_TRIES):
             if attempt:
                 pause = _PAUSE_SECONDS * 2**attempt
                 await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - no secret
             try:
-                done = await self._once(partition, uid, most, is_last=attempt == _TRIES - 1)
+                is_last = attempt == _TRIES - 1
+                done = await self._once(partition, uid, most, is_last=is_last, follows=follows)
             except FhirConflictError:
                 continue
             if isinstance(done, Reconciled):
@@ -147,19 +139,45 @@ class Reconciliation:
         raise FhirRefusedError("The FHIR server finds a conflict again and again.", _CONFLICT)
 
     async def _once(
-        self, partition: str, uid: str, most: int, *, is_last: bool
+        self, partition: str, uid: str, most: int, *, is_last: bool, follows: bool
     ) -> Reconciled | _Again:
         content = await self.contents.read(partition, uid, most)
         if content is None:
-            return Reconciled(await self._take_away(partition, uid, withdraws=is_last))
+            return await self._take_away(partition, uid, withdraws=is_last, follows=follows)
         # Thousands of instances keep the event loop for a quarter of a second.
         resources = await asyncio.to_thread(map_study, content, self.mapping)
         endpoint = await self._endpoint(partition)
         existing = await look_up(self.server, resources, self.mapping)
-        warnings = [*resources.warnings, *self._patient_conflict(resources, existing)]
-        writes = await self._writes(resources, existing, endpoint, partition)
-        done = await self._written(writes) if writes else ReconcileOutcome.UNCHANGED
+        writes = StudyWrites(
+            resources=resources,
+            existing=existing,
+            endpoint=endpoint,
+            partition_name=partition,
+            is_r5=await self.server.release() is FhirRelease.R5,
+            mapping=self.mapping,
+            rules=self.rules,
+        )
+        warnings, changes = writes.warnings(), writes.changes()
+        study = existing.found.get(resources.imaging_study.full_url)
+        if changes and follows and is_moved(study, resources, existing):
+            await self._follow(subject_of(study), partition, uid)
+        done = await self._written(changes) if changes else ReconcileOutcome.UNCHANGED
         return done if isinstance(done, _Again) else Reconciled(done, warnings)
+
+    async def _follow(self, left: str | None, partition: str, uid: str) -> None:
+        """Have a Patient whom a study leaves be as his other studies say, before it leaves.
+
+        He may be known as what only this study said, and none of them will be told for its sake.
+        """
+        patient = None if left is None else await self.server.read(left)
+        if patient is None or not is_ours(patient, self.mapping):
+            return
+        for identifier in patient.get("identifier", ()):
+            value = str(identifier.get("value", ""))
+            other = await self.contents.newest_of_patient(partition, value, but=uid)
+            if other is not None:
+                with suppress(*PERMANENT):
+                    await self._until_done(*other, self.rules.max_instances, follows=False)
 
     async def _written(self, writes: Sequence[FhirWrite]) -> ReconcileOutcome | _Again:
         """Make changes, in as many transactions as it takes."""
@@ -180,104 +198,6 @@ class Reconciliation:
             if writes and len(made) < len(told):
                 return again  # It does not tell what it has made, which has to be looked up.
         return ReconcileOutcome.WRITTEN
-
-    async def _writes(
-        self, resources: StudyResources, existing: Existing, endpoint: str, partition: str
-    ) -> list[FhirWrite]:
-        """All changes that are to be made, what is referred to before what refers to it."""
-        finished = await self._finisher(existing, endpoint, partition)
-        writes = []
-        for proposed in resources.proposed:
-            resource = finished(proposed.resource)
-            held = existing.found.get(proposed.full_url)
-            if held is None:
-                narrow = existing.has_siblings and proposed is resources.imaging_study
-                writes.append(creation(proposed, resource, endpoint if narrow else None))
-                continue
-            if proposed is resources.patient:
-                merged = self._merged_patient(held, resource, proposed, resources)
-            else:
-                merged = self._merged(held, resource, endpoint)
-            if not is_same(merged, held):
-                writes.append(change(merged, held))
-        return writes + self._stale(resources, existing)
-
-    async def _finisher(
-        self, existing: Existing, endpoint: str, partition: str
-    ) -> Callable[[Resource], Resource]:
-        """What makes resources ready: with references to what is there, in the server's release."""
-        known = {**existing.references, map_endpoint(partition, self.mapping).full_url: endpoint}
-        is_r5 = await self.server.release() is FhirRelease.R5
-
-        def finished(resource: Resource) -> Resource:
-            ready: Resource = referring(resource, known)
-            if ready["resourceType"] == "ImagingStudy" and "basedOn" in ready:
-                subject = ready["subject"].get("reference")
-                orders = [order_reference(one, existing, subject) for one in ready["basedOn"]]
-                ready = {**ready, "basedOn": orders}
-            return to_r5(ready) if is_r5 else ready
-
-        return finished
-
-    def _patient_conflict(
-        self, resources: StudyResources, existing: Existing
-    ) -> Sequence[MappingWarning]:
-        """What is to be said of a Patient who is there, but seems to be somebody else.
-
-        Raises:
-            AmbiguousIdentityError: The study is not to be told then.
-        """
-        patient = resources.patient
-        held = None if patient is None else existing.found.get(patient.full_url)
-        if patient is None or held is None or not self._conflicts(held, patient, resources):
-            return ()
-        reason = "The Patient who is there seems to be somebody else."
-        if self.rules.patient_conflicts is PatientConflictRule.REFUSE:
-            raise AmbiguousIdentityError(reason)
-        return (MappingWarning(tag_of("PatientID"), reason),)
-
-    def _conflicts(self, held: Resource, patient: Proposed, resources: StudyResources) -> bool:
-        if not is_known_by(held, patient.key, self.mapping):
-            return False  # Others have merged two patients: this is who is left.
-        if is_ours(held, self.mapping) and resources.is_newest_of_patient:
-            return False  # A correction, which he follows.
-        return is_somebody_else(held, patient.resource)
-
-    def _merged_patient(
-        self, held: Resource, resource: Resource, patient: Proposed, resources: StudyResources
-    ) -> Resource:
-        is_meant = is_known_by(held, patient.key, self.mapping)
-        if not is_meant or self._conflicts(held, patient, resources):
-            return held
-        rule = self.rules.patients
-        if not resources.is_newest_of_patient and rule is not PatientRule.NEVER:
-            # Lest studies of different years take turns in telling of a patient.
-            rule = PatientRule.FILL
-        return merge_patient(held, resource, rule, self.mapping)
-
-    def _merged(self, held: Resource, resource: Resource, endpoint: str) -> Resource:
-        match held["resourceType"]:
-            case "ImagingStudy":
-                return merge_imaging_study(held, resource, endpoint, self.mapping)
-            case "ServiceRequest":
-                return held  # Orders are of those who give them.
-            case "Observation":
-                return merge_own(held, resource, self.mapping)
-            case _:
-                return merge_shared(held, resource, self.mapping)
-
-    def _stale(self, resources: StudyResources, existing: Existing) -> list[FhirWrite]:
-        """Observations whose reports are not there any more."""
-        wanted = {
-            existing.found[one.full_url]["id"]
-            for one in resources.observations
-            if one.full_url in existing.found
-        }
-        return [
-            removal(one)
-            for one in existing.stale
-            if one["id"] not in wanted and is_ours(one, self.mapping)
-        ]
 
     def _first(self, writes: Sequence[FhirWrite]) -> Sequence[FhirWrite]:
         """As many changes as one transaction may have; what others depend on comes first."""
@@ -312,7 +232,9 @@ class Reconciliation:
         known = self._endpoints.pop(partition, None)
         return known is not None and await self.server.read(known) is None
 
-    async def _take_away(self, partition: str, uid: str, *, withdraws: bool) -> ReconcileOutcome:
+    async def _take_away(
+        self, partition: str, uid: str, *, withdraws: bool, follows: bool
+    ) -> Reconciled:
         """Tell of a study that is gone, as the rules say.
 
         Some servers let nothing be deleted that others refer to; it can be withdrawn, though.
@@ -322,28 +244,40 @@ class Reconciliation:
             rule = DeletedStudyRule.ENTERED_IN_ERROR
         study = await find_study(self.server, uid_key(partition, uid, self.mapping), self.mapping)
         if study is None or rule is DeletedStudyRule.KEEP:
-            return ReconcileOutcome.UNCHANGED
-        left = without_ours(study, await self._endpoint(partition), self.mapping)
+            return Reconciled(ReconcileOutcome.UNCHANGED)
         observations = [
             one for one in await observations_of(self.server, study) if is_ours(one, self.mapping)
         ]
-        if left is None and rule is not DeletedStudyRule.DELETE:
-            writes = [
-                change({**one, "status": rule.value}, one)
-                for one in (*observations, study)
-                if one.get("status") != rule.value
-            ]
-        else:
-            writes = [removal(one) for one in observations]
-            if left is None:
-                writes.append(removal(study))
-            elif not is_same(left, study):
-                writes.append(change(left, study))
+        left = without_ours(study, await self._endpoint(partition), self.mapping)
+        writes = _removals(study, left, observations, rule)
         if not writes:
-            return ReconcileOutcome.UNCHANGED
+            return Reconciled(ReconcileOutcome.UNCHANGED)
+        if follows:
+            await self._follow(subject_of(study), partition, uid)
         for some in batched(writes, _MAX_ENTRIES, strict=False):
             await self.server.write(some)
-        return ReconcileOutcome.WRITTEN
+        return Reconciled(ReconcileOutcome.WRITTEN)
+
+
+def _removals(
+    study: Resource,
+    left: Resource | None,
+    observations: Sequence[Resource],
+    rule: DeletedStudyRule,
+) -> Sequence[FhirWrite]:
+    """What takes away a study, of which so much is left as is somebody else's."""
+    if left is None and rule is not DeletedStudyRule.DELETE:
+        return [
+            change({**one, "status": rule.value}, one)
+            for one in (*observations, study)
+            if one.get("status") != rule.value
+        ]
+    writes = [removal(one) for one in observations]
+    if left is None:
+        writes.append(removal(study))
+    elif not is_same(left, study):
+        writes.append(change(left, study))
+    return writes
 
 
 @contextmanager

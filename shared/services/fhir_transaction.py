@@ -6,8 +6,15 @@ from shared.ports import FhirWrite
 from shared.services.fhir_lookup import reference_to
 
 
-def creation(proposed: Proposed, resource: Resource, endpoint: str | None = None) -> FhirWrite:
-    """That a resource is made, unless one with its identifier, and that endpoint, is there."""
+def creation(
+    proposed: Proposed, resource: Resource, *, endpoint: str | None = None, at_once: bool = False
+) -> FhirWrite:
+    """That a resource is made, unless one with its identifier, and that endpoint, is there.
+
+    `at_once` makes it in any case.
+    """
+    if at_once:
+        return FhirWrite("POST", proposed.type, resource, full_url=proposed.full_url)
     search = FhirSearch.by_identifier(proposed.type, proposed.key)
     if endpoint is not None:
         search = FhirSearch(proposed.type, (*search.parameters, ("endpoint", endpoint)))

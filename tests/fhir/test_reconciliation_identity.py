@@ -1,10 +1,13 @@
 """Whom a study is said to be of, and what becomes of patients that somebody else keeps."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.errors import AmbiguousIdentityError
+from shared.fhir.search import FhirSearch
 from shared.ports import DEFAULT_PARTITION_NAME
 from shared.services.fhir_delivery import Delivered
 from shared.services.fhir_reconciliation import ReconcileOutcome
@@ -93,34 +96,247 @@ async def test_a_study_whose_patient_is_there_as_somebody_else_is_put_aside_wher
         assert letter.error == "AmbiguousIdentity"
 
 
-async def test_a_corrected_patient_of_ours_is_no_conflict_but_an_older_study_of_another_one_is(
+async def test_a_correction_is_no_conflict_unless_another_study_still_says_otherwise(
     fhir: FhirTestServer,
 ) -> None:
+    other = dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505")
     async with told_archive(fhir, FHIR_PATIENT_CONFLICTS="refuse") as archive:
         await archive.store(dataset(StudyInstanceUID=UID))
         await archive.tell(UID)
-        await archive.store(
-            dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505")
-        )
+        await archive.store(other)
 
+        with pytest.raises(AmbiguousIdentityError):
+            await archive.tell("1.2.5")
+        assert fhir.one("Patient")["name"][0]["family"] == "Doe"
+
+        await archive.delete(UID)
         assert await archive.tell("1.2.5") is ReconcileOutcome.WRITTEN
         assert fhir.one("Patient")["name"][0]["family"] == "Roe"
-        with pytest.raises(AmbiguousIdentityError):
-            await archive.tell(UID)
 
 
-async def test_a_patient_of_ours_learns_nothing_from_an_older_study_of_somebody_else(
+async def test_a_patient_is_as_his_other_studies_say_when_one_that_was_not_his_is_deleted(
     archive: ToldArchive,
 ) -> None:
+    await archive.store(
+        dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505")
+    )
+    await archive.tell("1.2.5")
     await archive.store(dataset(StudyInstanceUID=UID))
-    newer = dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505")
-    del newer.PatientSex
-    await archive.store(newer)
+    await archive.tell(UID)
+    assert archive.fhir.one("Patient")["name"][0]["family"] == "Roe"
+
+    await archive.delete("1.2.5")
     await archive.tell("1.2.5")
 
+    patient = archive.fhir.one("Patient")
+    assert (patient["name"][0]["family"], patient["birthDate"]) == ("Doe", "1970-01-02")
+
+
+async def test_a_patient_is_as_his_other_studies_say_when_one_is_given_to_another_patient(
+    archive: ToldArchive,
+) -> None:
+    await archive.store(
+        dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505")
+    )
+    await archive.tell("1.2.5")
+    await archive.store(dataset(StudyInstanceUID=UID))
     await archive.tell(UID)
 
-    assert "gender" not in archive.fhir.one("Patient")
+    await archive.delete("1.2.5")
+    await archive.store(
+        dataset(
+            StudyInstanceUID="1.2.5",
+            PatientID="P2",
+            PatientName="Roe^Mary",
+            PatientBirthDate="19500505",
+        )
+    )
+    await archive.tell("1.2.5")
+
+    names = {
+        one["identifier"][0]["value"]: one["name"][0]["family"]
+        for one in archive.fhir.all("Patient")
+    }
+    assert names == {"P1": "Doe", "P2": "Roe"}
+
+
+async def test_two_partitions_that_share_a_patient_do_not_take_turns(archive: ToldArchive) -> None:
+    await archive.store(dataset(StudyInstanceUID=UID))
+    await archive.store(
+        dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505"),
+        partition="Other",
+    )
+    for _ in range(2):
+        await archive.tell(UID)
+        await archive.tell("1.2.5", "Other")
+    before = archive.versions()
+
+    await archive.tell(UID)
+    await archive.tell("1.2.5", "Other")
+
+    assert archive.versions() == before
+
+
+async def test_each_partition_may_have_patients_of_its_own(fhir: FhirTestServer) -> None:
+    system = "https://hospital.example.org/{partition}/patient"
+    async with told_archive(fhir, FHIR_PATIENT_SYSTEM=system) as archive:
+        await archive.store(dataset(StudyInstanceUID=UID))
+        other = dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary")
+        await archive.store(other, partition="Other")
+        await archive.tell(UID)
+        await archive.tell("1.2.5", "Other")
+
+        names = {
+            one["identifier"][0]["system"]: one["name"][0]["family"] for one in fhir.all("Patient")
+        }
+    assert names == {
+        "https://hospital.example.org/Microsoft.Default/patient": "Doe",
+        "https://hospital.example.org/Other/patient": "Roe",
+    }
+
+
+async def test_the_same_id_of_another_issuer_is_another_patient_who_is_followed_for_himself(
+    fhir: FhirTestServer,
+) -> None:
+    async with told_archive(fhir, FHIR_ISSUER_TEMPLATE="urn:x-issuer:{issuer}") as archive:
+        await archive.store(dataset(StudyInstanceUID=UID, IssuerOfPatientID="A"))
+        await archive.tell(UID)
+        await archive.delete(UID)
+        await archive.store(
+            dataset(StudyInstanceUID=UID, IssuerOfPatientID="A", PatientName="Miller^Jane")
+        )
+        await archive.store(
+            dataset(
+                StudyInstanceUID="1.2.5",
+                IssuerOfPatientID="B",
+                PatientName="Roe^Mary",
+                PatientBirthDate="19500505",
+            )
+        )
+        await archive.tell("1.2.5")
+        await archive.tell(UID)
+
+        names = {
+            one["identifier"][0]["system"]: one["name"][0]["family"] for one in fhir.all("Patient")
+        }
+    assert names == {"urn:x-issuer:A": "Miller", "urn:x-issuer:B": "Roe"}
+
+
+async def test_whom_a_study_is_of_is_not_put_together_from_two_patients(
+    fhir: FhirTestServer,
+) -> None:
+    async with told_archive(fhir, FHIR_ISSUER_TEMPLATE="urn:x-issuer:{issuer}") as archive:
+        await archive.store(
+            dataset(
+                StudyInstanceUID=UID,
+                SeriesInstanceUID=f"{UID}.1",
+                IssuerOfPatientID="A",
+                OtherPatientNames="Doe^Old",
+            ),
+            dataset(
+                StudyInstanceUID=UID,
+                SeriesInstanceUID=f"{UID}.2",
+                PatientID="P2",
+                PatientName="Roe^Mary",
+                IssuerOfPatientID="B",
+            ),
+        )
+        await archive.tell(UID)
+
+        patient = fhir.one("Patient")
+    assert (patient["identifier"][0]["system"], patient["identifier"][0]["value"]) == (
+        "urn:x-issuer:B",
+        "P2",
+    )
+    assert [name["family"] for name in patient["name"]] == ["Roe"]
+
+
+async def test_a_study_with_images_of_a_phantom_is_still_of_its_patient(
+    archive: ToldArchive,
+) -> None:
+    await archive.store(
+        dataset(StudyInstanceUID=UID, SeriesInstanceUID=f"{UID}.2"),
+        dataset(StudyInstanceUID=UID, SeriesInstanceUID=f"{UID}.1", QualityControlSubject="YES"),
+    )
+    await archive.tell(UID)
+
+    assert archive.study()["subject"]["reference"].startswith("Patient/")
+
+
+async def test_a_server_that_searches_without_case_is_given_no_study_of_a_similar_patient(
+    archive: ToldArchive,
+) -> None:
+    archive.fhir.create(_patient("p1", name=[{"family": "Roe"}]))
+    await archive.store(dataset(StudyInstanceUID=UID))
+    search = archive.told.server.search
+
+    async def without_case(searches: Sequence[FhirSearch]) -> Sequence[Sequence[Any]]:
+        lowered = [
+            replace(
+                one,
+                parameters=[(name, value.replace("|P1", "|p1")) for name, value in one.parameters],
+            )
+            for one in searches
+        ]
+        return await search(lowered)
+
+    archive.told.server.search = without_case  # type: ignore[method-assign]
+
+    with pytest.raises(AmbiguousIdentityError):
+        await archive.tell(UID)
+    assert archive.fhir.count("ImagingStudy") == 0
+
+
+@pytest.mark.parametrize("rule", ["link", "refuse"])
+async def test_a_study_that_is_there_as_somebody_elses_of_another_patient_is_left_alone(
+    fhir: FhirTestServer, rule: str
+) -> None:
+    async with told_archive(fhir, FHIR_PATIENT_CONFLICTS=rule) as archive:
+        other = fhir.create(_patient("P9", name=[{"family": "Roe"}], birthDate="1950-05-05"))
+        study = fhir.create(
+            {
+                "resourceType": "ImagingStudy",
+                "status": "available",
+                "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{UID}"}],
+                "subject": {"reference": f"Patient/{other['id']}"},
+            }
+        )
+        await archive.store(dataset(StudyInstanceUID=UID))
+
+        delivered, warnings = await archive.told.delivery.deliver_one((DEFAULT_PARTITION_NAME, UID))
+
+        assert archive.study() == study
+        assert fhir.count("Patient") == 1
+        if rule == "link":
+            assert delivered == Delivered(unchanged=1)
+            assert "0020000D" in [one.tag for one in warnings]
+        else:
+            assert delivered == Delivered(refused=1)
+
+
+async def test_an_order_that_was_made_follows_its_only_study_to_another_patient(
+    fhir: FhirTestServer,
+) -> None:
+    async with told_archive(fhir, FHIR_ORDERS="create") as archive:
+        await archive.store(dataset(StudyInstanceUID=UID))
+        await archive.tell(UID)
+        await archive.delete(UID)
+        await archive.store(dataset(StudyInstanceUID=UID, PatientID="P2"))
+        await archive.tell(UID)
+
+        order, study = fhir.one("ServiceRequest"), archive.study()
+        assert order["subject"] == study["subject"]
+        assert study["basedOn"][0]["reference"] == f"ServiceRequest/{order['id']}"
+        assert await archive.tell(UID) is ReconcileOutcome.UNCHANGED
+
+
+async def test_no_order_is_made_for_somebody_who_is_only_named(fhir: FhirTestServer) -> None:
+    async with told_archive(fhir, FHIR_ORDERS="create") as archive:
+        await archive.store(dataset(StudyInstanceUID=UID, PatientID=""))
+        await archive.tell(UID)
+
+        assert fhir.count("ServiceRequest") == 0
+        assert await archive.tell(UID) is ReconcileOutcome.UNCHANGED
 
 
 async def test_who_is_left_of_merged_patients_is_no_conflict(fhir: FhirTestServer) -> None:

@@ -174,6 +174,10 @@ async def _walk(table: SqlStudyTable, partition: Partition) -> None:
         listed = await table.listed(partition.name, path().study, most)
         assert listed
         assert listed.series[0].instances
+        assert await table.newest_metadata(partition.name, path().study)
+        [patient] = listed.attributes["00100020"]["Value"]
+        for name in (None, partition.name):
+            assert await table.of_patient(name, patient, 10)
 
 
 async def _follow(index: SqlIndex) -> None:
