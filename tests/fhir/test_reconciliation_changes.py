@@ -13,6 +13,7 @@ from shared.dicom.resource import ResourcePath
 from shared.dicom.searchable import indexed_attributes
 from shared.dicom.uid import Uid
 from shared.ports import (
+    DEFAULT_PARTITION_NAME,
     InstanceFile,
     NewInstance,
     OperationStatus,
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.host
 
 UID, SERIES = "1.2.3", "1.2.3.1"
 LARGE = 10_000
+COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
 
 
 def dose_report(uid: str, total: str) -> Dataset:
@@ -137,6 +139,36 @@ async def test_a_dose_report_that_is_deleted_takes_only_its_own_observation_alon
     await archive.tell(UID)
     assert archive.fhir.count("Observation") == 0
     assert archive.study()["numberOfInstances"] == 1
+
+
+async def test_the_observation_of_a_report_of_any_class_goes_with_it(archive: ToldArchive) -> None:
+    report = dose_report("1.2.3.9.1", "203.120")
+    report.SOPClassUID = COMPREHENSIVE_SR
+    await archive.store(dataset(StudyInstanceUID=UID), report)
+    await archive.tell(UID)
+    assert archive.fhir.count("Observation") == 1
+
+    await archive.delete(UID, f"{UID}.9")
+    await archive.tell(UID)
+    assert archive.fhir.count("Observation") == 0
+
+
+async def test_of_two_studies_with_a_report_of_one_uid_the_first_keeps_its_observation(
+    archive: ToldArchive,
+) -> None:
+    other = dose_report("1.2.3.9.1", "7")
+    other.StudyInstanceUID, other.SeriesInstanceUID, other.PatientID = "1.2.5", "1.2.5.9", "P2"
+    await archive.store(dose_report("1.2.3.9.1", "203.120"))
+    await archive.store(other)
+    await archive.tell(UID)
+    held = archive.fhir.one("Observation")
+
+    _, warnings = await archive.told.delivery.deliver_one((DEFAULT_PARTITION_NAME, "1.2.5"))
+
+    assert archive.fhir.one("Observation") == held
+    assert "00080018" in [one.tag for one in warnings]
+    assert await archive.tell("1.2.5") is ReconcileOutcome.UNCHANGED
+    assert await archive.tell(UID) is ReconcileOutcome.UNCHANGED
 
 
 async def test_more_new_devices_than_a_transaction_may_have_are_made_before_the_study(

@@ -35,6 +35,16 @@ def values(observation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def test_of_two_reports_of_one_event_always_the_same_one_tells_of_it() -> None:
+    first, second = (ct_report(SOPInstanceUID=f"1.2.3.{number}") for number in (1, 2))
+    second.ContentDate = "20300101"
+    ways = [
+        sorted(map(str, observations(*sources, dose=DoseRule.EVENTS)))
+        for sources in ((first, second), (second, first))
+    ]
+    assert ways[0] == ways[1]
+
+
 def test_a_report_is_one_observation_known_by_its_own_uid() -> None:
     source = ct_report(SOPInstanceUID="1.2.3.4")
     [found] = observations(source)

@@ -184,6 +184,25 @@ def test_nobody_gets_the_identifier_of_somebody_else() -> None:
     ]
 
 
+def test_an_identifier_without_a_name_beside_it_is_of_nobody_who_is_named() -> None:
+    person = Dataset()
+    person.PersonIdentificationCodeSequence = [coded("B-1", "99ID", "B")]
+    source = dataset(OperatorsName=["A^A", "B^B"], OperatorIdentificationSequence=[person])
+    found = study(source, scheme_systems={"99ID": "urn:x-ids"})["series"][0]["performer"]
+    actors = [one["actor"] for one in found]
+    assert [(one["display"], one.get("identifier", {}).get("value")) for one in actors] == [
+        ("A A", None),
+        ("B B", None),
+        ("B", "B-1"),
+    ]
+
+
+def test_no_order_is_made_of_somebody_who_is_only_named() -> None:
+    resources = mapped(dataset(PatientID=""), orders=OrderRule.CREATE)
+    assert resources.orders == []
+    assert "reference" not in resources.imaging_study.resource["basedOn"][0]
+
+
 def test_an_order_is_made_only_where_that_is_wanted() -> None:
     assert mapped(dataset()).orders == []
     resources = mapped(dataset(), orders=OrderRule.CREATE)

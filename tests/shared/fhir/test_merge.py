@@ -199,6 +199,22 @@ def test_a_study_that_is_gone_loses_our_series_where_others_are_there() -> None:
     assert without_ours(left, OWN, RULES) == left
 
 
+def test_somebody_else_may_have_more_than_he_lists() -> None:
+    held = _held(_study(_series("1.1"), numberOfSeries=3, numberOfInstances=120))
+    merged = merge_imaging_study(held, _ours(_study(_series("1.9"))), OWN, RULES)
+    assert (merged["numberOfSeries"], merged["numberOfInstances"]) == (4, 121)
+    again = merge_imaging_study(merged, _ours(_study(_series("1.9"))), OWN, RULES)
+    assert is_same(again, merged)
+    left = without_ours(merged, OWN, RULES)
+    assert left
+    assert (left["numberOfSeries"], left["numberOfInstances"]) == (3, 120)
+
+
+def test_a_study_in_which_nothing_is_ours_is_left_as_it_is() -> None:
+    held = _held(_study(_series("1.1"), numberOfSeries=3, endpoint=[{"reference": OTHER}]))
+    assert without_ours(held, OWN, RULES) == held
+
+
 @pytest.mark.parametrize(
     "foreign",
     [{"note": [{"text": "Seen."}]}, {"identifier": [UID, RIS]}, {"encounter": {"id": "e"}}],

@@ -137,6 +137,21 @@ def test_nobody_is_invented_where_there_is_no_patient_id() -> None:
     assert "00100020" in [one.tag for one in resources.warnings]
 
 
+def test_a_patient_id_with_a_backslash_is_that_of_nobody() -> None:
+    resources = mapped(dataset(PatientID=["12", "A"]))
+    assert resources.patient is None
+    [reason] = [one.reason for one in resources.warnings if one.tag == "00100020"]
+    assert "several" in reason
+
+
+def test_an_issuer_whose_system_is_not_known_is_a_warning() -> None:
+    source = dataset(IssuerOfPatientID="ELSEWHERE")
+    assert "00100021" in [one.tag for one in mapped(source).warnings]
+    assert "00100021" not in [
+        one.tag for one in mapped(source, issuer_template="urn:x:{issuer}").warnings
+    ]
+
+
 def test_a_phantom_is_a_device() -> None:
     resources = mapped(dataset(QualityControlSubject="YES"))
     assert resources.patient is None
