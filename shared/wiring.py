@@ -276,7 +276,7 @@ def build(settings: Settings) -> Services:
         reindex=Reindex(blobs, tags, SqlReindexTable(index), operations),
         bulk_update=BulkUpdate(
             operations,
-            partitions,
+            index,
             StudyUpdater(
                 blobs,
                 index,

@@ -11,9 +11,8 @@ from typing import Any
 
 from shared.dicom.uid import Uid
 from shared.dicomweb.update_request import UpdateRequest
-from shared.ports import Operation, OperationType, Orchestrations, Partition
+from shared.ports import Index, Operation, OperationType, Orchestrations, Partition
 from shared.services.operations import Operations
-from shared.services.partitions import Partitions
 from shared.services.study_update import (
     OperationEndedError,
     StudyJob,
@@ -30,7 +29,7 @@ class BulkUpdate:
     """Updates studies one after the other; how far it is stands in the operation's row."""
 
     operations: Operations
-    partitions: Partitions
+    index: Index
     updater: StudyUpdater
 
     async def start(
@@ -86,7 +85,7 @@ class BulkUpdate:
         study = Uid(studies[done.processed])
         job = StudyJob(
             operation_id=operation.id,
-            partition=await self.partitions.resolve(asked["partition"], create=False),
+            partition=await self._partition(asked["partition"]),
             study=study,
             changes=asked["changes"],
             before=operation.results or {},
@@ -100,6 +99,12 @@ class BulkUpdate:
         if not await self.operations.report(operation.id, percent(1), failed.to_json()):
             raise OperationEndedError
         return failed
+
+    async def _partition(self, name: str) -> Partition:
+        partition = await self.index.find_partition(name)
+        if partition is None:
+            raise LookupError(name)
+        return partition
 
 
 def _told(study: Uid, messages: Sequence[str]) -> str:

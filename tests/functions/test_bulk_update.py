@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
@@ -16,7 +17,7 @@ from shared.dicomweb.media_type import DICOM_JSON
 from shared.dicomweb.update_request import UPDATABLE
 from shared.ports import OperationType
 from shared.wiring import Services
-from tests.archive import Client, code_of
+from tests.archive import Client, code_of, open_archive
 from tests.builders import dataset, image, multipart, part10
 from tests.engine import running_engine
 
@@ -364,6 +365,16 @@ async def test_the_studies_of_another_partition_are_not_touched(client: Client) 
         url = f"/v2/partitions/{partition}/studies/{source.StudyInstanceUID}/metadata"
         [document] = (await client.get(url)).json()
         assert document["00100010"]["Value"] == [{"Alphabetic": name}]
+
+
+async def test_studies_are_updated_where_no_partitions_are_served(tmp_path: Path) -> None:
+    source = image()
+    async with open_archive(tmp_path, DATA_PARTITIONS="off"), running_engine():
+        client = Client()
+        await client.store("/v2", [part10(source)])
+        done = await update(client, [source.StudyInstanceUID], NEW_NAME)
+        assert done["status"] == "succeeded"
+        assert await names(client, source.StudyInstanceUID) == ["New^Name"]
 
 
 async def test_there_is_one_update_at_a_time(services: Services, client: Client) -> None:
