@@ -5,7 +5,7 @@ de-identification are ours.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,25 @@ MAX_IDENTIFIERS = 20_000
 _QUERY_PATH = re.compile(
     r"(?:studies/(?P<study>[^/]+)/)?(?:series/(?P<series>[^/]+)/)?(?P<what>studies|series|instances)\Z"
 )
+_DEIDENTIFICATION = "deidentification"
+_MEMBERS = {"source", "destination", _DEIDENTIFICATION}
 _LEVELS = {"studies": Level.STUDY, "series": Level.SERIES, "instances": Level.INSTANCE}
+
+
+class _Members(Mapping[str, Any]):
+    """The members of a JSON object, whose names are the same in any case."""
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        self._members = {name.lower(): content for name, content in members.items()}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+        return self._members[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +85,10 @@ def parse_export(body: bytes, *, version: int) -> ExportRequest:
         InvalidRequestError: It is malformed, or asks for what there is not.
     """
     document = parse_body(body)
-    wanted = document.get("deidentification") if version > 1 else None
     return ExportRequest(
         source=_source(_typed(document, "source"), version),
         destination=_destination(_typed(document, "destination")),
-        profile=None
-        if wanted is None
-        else Profile.from_json(parse_object(wanted, "deidentification")),
+        profile=_profile(document, version),
     )
 
 
@@ -104,6 +119,17 @@ def parse_identifier(text: str) -> ResourcePath:
 def identifier(path: ResourcePath) -> str:
     """A path as it is written in requests and logs of exports."""
     return "/".join(uid for uid in (path.study, path.series, path.instance) if uid is not None)
+
+
+def _profile(document: Mapping[str, Any], version: int) -> Profile | None:
+    """How to de-identify; whoever asks for it in vain must not get what identifies."""
+    if version > 1 and document.keys() - _MEMBERS:
+        raise InvalidRequestError("The request body has members that are not known.")
+    if _DEIDENTIFICATION not in document:
+        return None
+    if version == 1:
+        raise _wrong(_DEIDENTIFICATION, "v1 has none")
+    return Profile.from_json(parse_object(document[_DEIDENTIFICATION], _DEIDENTIFICATION))
 
 
 def _typed(document: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]:
@@ -197,17 +223,20 @@ def _folder(path: Any) -> str:  # noqa: ANN401 - whatever JSON holds
 
 
 def parse_object(value: Any, name: str) -> Mapping[str, Any]:  # noqa: ANN401 - whatever JSON holds
-    """Read a JSON object whose member names may begin with a capital; those of parameters may not.
+    """Read a JSON object whose members are found in any case; what is in them is left as it is.
 
     Raises:
-        InvalidRequestError: It is none.
+        InvalidRequestError: It is none, or has a member twice.
     """
     if not isinstance(value, dict):
         raise _wrong(name, "it must be an object")
-    return {member[:1].lower() + member[1:]: content for member, content in value.items()}
+    members = _Members(value)
+    if len(members) < len(value):
+        raise _wrong(name, "it has a member twice")
+    return members
 
 
 def _wrong(name: str, reason: str) -> InvalidRequestError:
     if not name:
-        return InvalidRequestError("The request body must be a JSON object.")
+        return InvalidRequestError(f"The request body is invalid: {reason}.")
     return InvalidRequestError(f"The field '{name}' in request body is invalid: {reason}.")

@@ -57,6 +57,17 @@ async def test_what_cannot_be_done_is_refused(client: Client, body: object) -> N
     assert (await start(client, body)).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("root", "name"),
+    [("/v1", "deidentification"), ("/v1", "DeIdentification"), ("/v2", "deidentify")],
+)
+async def test_nothing_is_exported_as_it_is_where_de_identification_is_meant(
+    client: Client, root: str, name: str
+) -> None:
+    answer = await start(client, asked("1.2", **{name: {"profile": "basic"}}), root)
+    assert answer.status_code == 400
+
+
 async def test_a_folder_that_a_link_leads_out_of_is_refused(client: Client, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "away").symlink_to(tmp_path)

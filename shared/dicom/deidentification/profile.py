@@ -78,8 +78,7 @@ class Profile:
         burned_in = asked.get("burnedInAnnotation", "skip")
         if burned_in not in ("skip", "keep"):
             raise _wrong("burnedInAnnotation", "it must be skip or keep")
-        unknown = asked.keys() - {"profile", "options", "burnedInAnnotation"}
-        if unknown:
+        if {name.lower() for name in asked} - {"profile", "options", "burnedinannotation"}:
             # Whoever misspells an option must not believe that it was heeded.
             raise _wrong("", "it has members that are not known")
         return cls(_options(asked.get("options", [])), burned_in == "keep")
