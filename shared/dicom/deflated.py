@@ -9,15 +9,24 @@ import zlib
 from collections.abc import Buffer, Iterator
 
 from shared.dicom.file_meta import FileMetaScan
+from shared.dicom.header import NeedsPydicom
 from shared.errors import InvalidInstanceError
 
 _PIECE = 1 << 20
 
 
 def data_set_offset(start: bytes) -> int:
-    """Where the data set begins, given the first bytes of a file, at least MAX_META_LENGTH."""
+    """Where the data set begins, given the first bytes of a file, at least MAX_META_LENGTH.
+
+    Raises:
+        InvalidInstanceError: There is no file meta information, or too much of it.
+    """
     meta = FileMetaScan(start)
-    if meta.run():
+    try:
+        is_longer = meta.run()
+    except NeedsPydicom as error:
+        raise InvalidInstanceError("The file meta information cannot be read.") from error
+    if is_longer:
         raise InvalidInstanceError("The file meta information is too long.")
     return meta.position
 

@@ -1,8 +1,8 @@
 """Writing the head that gives an instance new values, and the metadata of that version."""
 
 import asyncio
-from collections.abc import AsyncIterator, Buffer
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Buffer, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from shared.dicom.blob_names import dicom_blob, metadata_blob
@@ -18,9 +18,10 @@ from shared.dicom.update import (
     update_document,
     update_file,
 )
-from shared.errors import NotAcceptableError
+from shared.errors import NotAcceptableError, StoreUnavailableError
 from shared.ports import BlobStore, Head, InstanceFile, NewInstance, StoredInstance, UpdatedInstance
 from shared.services.images import MAX_HEAD_LENGTH
+from shared.services.kept_instance import UNREADABLE
 from shared.services.metadata_file import MetadataFile, unpack
 from shared.services.stored_file import stored_file
 from shared.services.version_file import head_file, version_file
@@ -57,35 +58,49 @@ class HeadWriter:
         Bulk values stay where they are in the stored file, so their places do not change.
 
         Raises:
-            NotAcceptableError: The file cannot be read or written anew, or has too much to hold.
+            NotAcceptableError: The file cannot be read or written anew, or has too much to hold, or
+                a blob of the instance is damaged.
             BlobNotFoundError: A blob of the instance is gone.
         """
         file, update = instance.file, writing.update
         packed = await self._blobs.get(metadata_blob(file.metadata_id))
-        metadata = await asyncio.to_thread(unpack, packed)
+        with _readable_metadata():
+            metadata = await asyncio.to_thread(unpack, packed)
         updated, offset = await self._updated(file, update, metadata)
         head = Head(head_id, len(updated.content), offset)
-        document, moved = update_document(metadata.document, update, is_utf_8=updated.is_utf_8)
-        version = MetadataFile(
-            writing.partition_name,
-            instance.path,
-            replace(file, head=head),
-            {moved.get(path, path): place for path, place in metadata.bulk.items()},
-            document,
-        )
-        described = await asyncio.to_thread(version.pack)
+        with _readable_metadata():
+            document, moved = update_document(metadata.document, update, is_utf_8=updated.is_utf_8)
+            version = MetadataFile(
+                writing.partition_name,
+                instance.path,
+                replace(file, head=head),
+                {moved.get(path, path): place for path, place in metadata.bulk.items()},
+                document,
+            )
+            described = await asyncio.to_thread(version.pack)
+            values = read_tags(document, writing.tag_set).values
+            new = NewInstance(instance.path, version.file, indexed_attributes(document), values)
         await asyncio.gather(
             self._blobs.put(dicom_blob(head_id), updated.content),
             self._blobs.put(metadata_blob(head_id), described),
         )
-        values = read_tags(document, writing.tag_set).values
-        new = NewInstance(instance.path, version.file, indexed_attributes(document), values)
         return UpdatedInstance(instance.watermark, head_id, new)
 
     async def _updated(
         self, file: InstanceFile, update: Update, metadata: MetadataFile
     ) -> tuple[UpdatedFile, int]:
         """What the version begins with, and where in the stored file it goes on."""
+        try:
+            return await self._read_and_updated(file, update, metadata)
+        except StoreUnavailableError:
+            # A store that is asked for bytes behind the end of a blob says no more than that.
+            if await self._is_cut_off(file):
+                raise _damaged() from None
+            raise
+
+    async def _read_and_updated(
+        self, file: InstanceFile, update: Update, metadata: MetadataFile
+    ) -> tuple[UpdatedFile, int]:
         syntax_uid, document = file.transfer_syntax_uid, metadata.document
         beginning = await self._beginning(file)
         if beginning is not None:
@@ -102,7 +117,11 @@ class HeadWriter:
             raise NotAcceptableError("The instance is too large to be written anew as a whole.")
         async with self._large if file.version_length > _SMALL_BYTES else nullcontext():
             content = await _held(self._whole(file), _MAX_WHOLE_LENGTH)
-            whole = await asyncio.to_thread(update_file, content, syntax_uid, update, document)
+            await self._demand_whole(file, content)
+            try:
+                whole = await asyncio.to_thread(update_file, content, syntax_uid, update, document)
+            except NeedsWholeFileError as error:
+                raise _damaged() from error
         return whole, file.length
 
     async def _beginning(self, file: InstanceFile) -> tuple[bytes, int] | None:
@@ -111,6 +130,7 @@ class HeadWriter:
             if file.head.is_whole(file.length):
                 return None
             content = await _held(head_file(self._blobs, file).stream(), MAX_HEAD_LENGTH)
+            _demand(content, file.head.length)
             return content, file.head.body_offset
         end = file.pixel_data_offset
         if end is None or transfer_syntax(file.transfer_syntax_uid).is_deflated:
@@ -119,6 +139,7 @@ class HeadWriter:
             raise NotAcceptableError("The instance has too much before its pixel data.")
         [held] = await self._blobs.get_ranges(dicom_blob(file.blob_id), [(0, end)])
         content = bytes(held)
+        _demand(content, end)
         start = pixel_data_start(content, file.transfer_syntax_uid)
         return content[:start], start
 
@@ -132,6 +153,51 @@ class HeadWriter:
             pieces = await version_file(self._blobs, file)
         async for piece in pieces:
             yield piece
+
+    async def _demand_whole(self, file: InstanceFile, content: bytes) -> None:
+        if not transfer_syntax(file.transfer_syntax_uid).is_deflated:
+            _demand(content, file.version_length)
+            return
+        # What was inflated does not tell whether something lacks.
+        blob_id = file.blob_id if file.head is None else file.head.blob_id
+        if not await self._reaches(blob_id, file.version_length - 1):
+            raise _damaged()
+
+    async def _is_cut_off(self, file: InstanceFile) -> bool:
+        """Whether a blob ends before what is read of it begins."""
+        offset, head = 0, file.head
+        if head is not None:
+            offset = head.body_offset
+            if not await self._reaches(head.blob_id, 0):
+                return True
+        is_read = head is None or not head.is_whole(file.length)
+        return is_read and not await self._reaches(file.blob_id, offset)
+
+    async def _reaches(self, blob_id: str, offset: int) -> bool:
+        length = 0
+        async for piece in self._blobs.stream(dicom_blob(blob_id)):
+            length += memoryview(piece).nbytes
+            if length > offset:
+                return True
+        return False
+
+
+@contextmanager
+def _readable_metadata() -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        raise NotAcceptableError("The metadata of the instance cannot be read.") from error
+
+
+def _damaged() -> NotAcceptableError:
+    return NotAcceptableError("The file of the instance is damaged.")
+
+
+def _demand(content: bytes, length: int) -> None:
+    """See that all was read, as what is cut off must not be written anew as if it were whole."""
+    if len(content) < length:
+        raise _damaged()
 
 
 async def _held(pieces: AsyncIterator[Buffer], most: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -10,7 +10,7 @@ from uuid import uuid4
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
 from shared import wiring
 from shared.adapters.sql_index.index import SqlIndex
@@ -205,6 +205,109 @@ async def test_a_study_with_a_damaged_instance_stays_as_it_is_and_the_next_is_up
     heads = [name for name in blobs_in(tmp_path) if name.startswith("dicom/")]
     assert heads.count(dicom_blob(updated.file.head.blob_id)) == 1
     assert len(heads) == len([name for name in before if name.startswith("dicom/")]) + 1
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What happens to a blob that a blob id names."""
+
+    name_of: Callable[[str], str]
+    change: Callable[[bytes], bytes]
+
+    def do(self, folder: Path, blob_id: str) -> None:
+        file = folder / self.name_of(blob_id)
+        file.write_bytes(self.change(file.read_bytes()))
+
+
+DAMAGES = {
+    f"{kind} {how}": Damage(name_of, change)
+    for kind, name_of in {"file": dicom_blob, "metadata": metadata_blob}.items()
+    for how, change in {
+        "emptied": lambda _: b"",
+        "overwritten": lambda content: b"\xff" * len(content),
+        "cut off early": lambda content: content[:100],
+        "cut off late": lambda content: content[:-40],
+    }.items()
+}
+
+
+async def fails_alone(services: Services, partition: Partition, study: str) -> None:
+    """See that a study fails, with a sentence, and the next one does not."""
+    other = dataset()
+    await store(services, partition, [part10(other)])
+    [instance] = await instances(services, partition, study)
+
+    ended = await run(services, await begin(services, study, other.StudyInstanceUID))
+
+    assert ended.status is OperationStatus.FAILED
+    assert ended.results is not None
+    assert (ended.results["studyUpdated"], ended.results["studyFailed"]) == (1, 1)
+    [error] = ended.results["errors"]
+    assert f"instance {instance.path.instance}: The " in error
+    assert await instances(services, partition, study) == [instance]
+    assert await names(services, partition, other.StudyInstanceUID) == {
+        other.SOPInstanceUID: "New^Name"
+    }
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+async def test_a_study_whose_file_or_metadata_is_damaged_fails_alone(
+    services: Services, partition: Partition, tmp_path: Path, syntax: str, damage: Damage
+) -> None:
+    source = dataset()
+    await store(services, partition, [part10(source, syntax)])
+    [instance] = await instances(services, partition, source.StudyInstanceUID)
+    damage.do(tmp_path, instance.file.blob_id)
+
+    await fails_alone(services, partition, source.StudyInstanceUID)
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("source", [dataset(), image()], ids=["whole", "before pixels"])
+async def test_a_study_with_a_damaged_head_fails_alone(
+    services: Services, partition: Partition, tmp_path: Path, source: Dataset, damage: Damage
+) -> None:
+    await store(services, partition, [part10(source)])
+    await run(services, await begin(services, source.StudyInstanceUID))
+    [instance] = await instances(services, partition, source.StudyInstanceUID)
+    assert instance.file.head is not None
+    damage.do(tmp_path, instance.file.head.blob_id)
+
+    await fails_alone(services, partition, source.StudyInstanceUID)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 500])
+async def test_a_study_whose_file_ends_before_its_pixels_fails_alone(
+    services: Services, partition: Partition, tmp_path: Path, kept: int
+) -> None:
+    source = image()
+    await store(services, partition, [part10(source)])
+    [instance] = await instances(services, partition, source.StudyInstanceUID)
+    file = tmp_path / dicom_blob(instance.file.blob_id)
+    file.write_bytes(file.read_bytes()[:kept])
+
+    await fails_alone(services, partition, source.StudyInstanceUID)
+
+
+async def test_a_study_whose_pixels_are_gone_fails_alone_when_they_are_needed(
+    services: Services, partition: Partition, tmp_path: Path
+) -> None:
+    source = image()
+    source.add_new(0x7FE11010, "LT", "Zoë")
+    source.SpecificCharacterSet = "ISO_IR 100"
+    await store(services, partition, [part10(source)])
+    await run(services, await begin(services, source.StudyInstanceUID))
+    [instance] = await instances(services, partition, source.StudyInstanceUID)
+    assert instance.file.head is not None
+    file = tmp_path / dicom_blob(instance.file.blob_id)
+    file.write_bytes(b"")
+    wide: Document = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Ω"}]}}
+
+    ended = await run(services, await begin(services, source.StudyInstanceUID, changes=wide))
+
+    assert ended.results is not None
+    assert "The file of the instance is damaged." in ended.results["errors"][0]
 
 
 async def test_heads_of_an_update_that_was_cut_short_are_removed_and_it_goes_on(
