@@ -98,7 +98,13 @@ async def ignore_dead_letter(request: ServiceRequest, services: Services) -> Res
 async def _told(partition: str, study: str, services: Services) -> Response:
     """Tell of a study, and answer what came of it."""
     delivered, warnings = await services.fhir.delivery.deliver_one((partition, study))
-    return _json({**delivered.to_json(), "warnings": [asdict(one) for one in warnings]})
+    told = {
+        "written": delivered.written,
+        "unchanged": delivered.unchanged,
+        "refused": delivered.refused,
+        "halt": delivered.halt,
+    }
+    return _json({**told, "warnings": [asdict(one) for one in warnings]})
 
 
 def _document(letter: DeadLetter) -> dict[str, Any]:

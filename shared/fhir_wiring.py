@@ -58,7 +58,7 @@ def build_fhir(  # noqa: PLR0913 - what the use cases share with all others
         delivery=delivery,
         letters=letters,
         sync=Sync(index, state, delivery, letters, telemetry, rules.concurrency),
-        export=FhirExport(studies, source, operations, rules.concurrency),
+        export=FhirExport(studies, source, operations, delivery, rules.concurrency),
     )
 
 

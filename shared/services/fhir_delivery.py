@@ -1,11 +1,12 @@
 """Delivery of studies to the FHIR server: one after the other, and what goes wrong is sorted.
 
 An outage stops, and nothing is lost by it; a study that is refused is put aside, and others go on.
+A study that the server fails at, while it takes others, is no outage: it is put aside too.
 """
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -17,6 +18,9 @@ from shared.services.fhir_dead_letters import DeadLetters
 from shared.services.fhir_reconciliation import PERMANENT, ReconcileOutcome, Reconciliation
 
 _log = logging.getLogger(__name__)
+
+_MOST_FAILURES = 2
+"""After so many in a lane the rest is not tried: each takes a minute."""
 
 type StudyName = tuple[str, str]
 """The name of a partition and a Study Instance UID."""
@@ -33,11 +37,17 @@ class Halt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """How many studies were written, were there as they are, and were put aside."""
+    """How many studies were written, were there as they are, and were put aside.
+
+    Attributes:
+        failed: Those at which the FHIR server, or a store, has failed; if there is no reason to
+            halt, it is not known yet whether they are to blame.
+    """
 
     written: int = 0
     unchanged: int = 0
     refused: int = 0
+    failed: tuple[StudyName, ...] = ()
     halt: Halt | None = None
 
     def to_json(self) -> Mapping[str, Any]:
@@ -47,8 +57,8 @@ class Delivered:
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
         """Read what `to_json` gives."""
-        halt = kept["halt"]
-        return cls(**{**kept, "halt": None if halt is None else Halt(halt)})
+        halt = None if kept["halt"] is None else Halt(kept["halt"])
+        return cls(**{**kept, "failed": tuple(read_lane(kept["failed"])), "halt": halt})
 
     @classmethod
     def total(cls, parts: Iterable[Self]) -> Self:
@@ -59,6 +69,7 @@ class Delivered:
             sum(part.written for part in found),
             sum(part.unchanged for part in found),
             sum(part.refused for part in found),
+            tuple(study for part in found for study in part.failed),
             next((halt for halt in (Halt.ACCESS, Halt.OUTAGE) if halt in halts), None),
         )
 
@@ -75,17 +86,35 @@ class Delivery:
         return await self._deliver(study, 0)
 
     async def deliver(self, studies: Sequence[StudyName], sequence: int = 0) -> Delivered:
-        """Deliver studies one after the other, up to the first that cannot be delivered now.
+        """Deliver studies one after the other, until there is a reason to halt.
 
         `sequence` is of the newest change in them that is known, 0 where none is.
         """
         total = Delivered()
         for study in studies:
             delivered, _ = await self._deliver(study, sequence)
+            if delivered.halt is Halt.OUTAGE:
+                has_more = len(total.failed) + 1 < _MOST_FAILURES
+                delivered = Delivered(failed=(study,), halt=None if has_more else Halt.OUTAGE)
             total = Delivered.total((total, delivered))
             if total.halt is not None:
                 break
         return total
+
+    async def settle(self, parts: Sequence[Delivered], sequence: int = 0) -> Delivered:
+        """The sum of what was delivered side by side.
+
+        Where others were written meanwhile, a study at which the FHIR server has failed is put
+        aside; where none was, there is an outage.
+        """
+        total = Delivered.total(parts)
+        if total.halt is not None or not total.failed:
+            return total
+        if not total.written:
+            return replace(total, halt=Halt.OUTAGE)
+        error = StoreUnavailableError("The FHIR server fails at this study, and not at others.")
+        aside = [await self._put_aside(study, error, sequence) for study in total.failed]
+        return Delivered.total((replace(total, failed=()), *aside))
 
     async def _deliver(
         self, study: StudyName, sequence: int

@@ -12,7 +12,7 @@ from shared.dicomweb.export_request import QuerySource
 from shared.dicomweb.fhir_export_request import FhirExportRequest
 from shared.ports import Operation, OperationType, Orchestrations, Partition, StudyTable
 from shared.services.export_source import ExportSource
-from shared.services.fhir_delivery import Delivered, Halt, StudyName, lanes, read_lane
+from shared.services.fhir_delivery import Delivered, Delivery, Halt, StudyName, lanes, read_lane
 from shared.services.operations import Operations
 
 ROUND = 200
@@ -55,6 +55,7 @@ class FhirExport:
     studies: StudyTable
     source: ExportSource
     operations: Operations
+    delivery: Delivery
     concurrency: int
 
     async def start(
@@ -95,7 +96,7 @@ class FhirExport:
         operation = await self.operations.table.find(operation_id)
         if operation is None or operation.status.is_final:
             return None
-        results, total = _results(operation), Delivered.total(delivered)
+        results, total = _results(operation), await self.delivery.settle(delivered)
         if not done.lanes:
             await self.operations.finish(operation_id, results)
             return None

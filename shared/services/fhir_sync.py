@@ -20,6 +20,8 @@ from shared.telemetry import Measure, Telemetry
 WORKFLOW = "fhir_sync_workflow"
 
 _CHANGES = 2000
+_LETTERS = 100
+"""Of what was put aside, so many are tried again beside new changes."""
 _TABLE = "fhirsync"
 _PARTITION = "sync"
 _KEY = "changefeed"
@@ -82,15 +84,12 @@ class Sync:
         return await self.next_window() is not None
 
     async def next_window(self) -> Window | None:
-        """What is to be delivered next: of new changes, or else what was put aside and is due."""
+        """What is to be delivered next: of new changes, and what was put aside and is due."""
         start = await self.checkpoint()
         changes = await self._changes(start.sequence)
-        studies: Sequence[StudyName]
-        if changes:
-            names = ((change.partition_name, change.path.study) for change in changes)
-            studies = list(dict.fromkeys(names))
-        else:
-            studies = await self.letters.due(datetime.now(UTC), _CHANGES)
+        names: list[StudyName] = [(one.partition_name, one.path.study) for one in changes]
+        due = await self.letters.due(datetime.now(UTC), _LETTERS if changes else _CHANGES)
+        studies = list(dict.fromkeys([*names, *due]))
         if not studies:
             self.telemetry.measure(Measure.FHIR_LAG, 0)
             return None
@@ -113,10 +112,11 @@ class Sync:
 
     async def advance(self, window: Window, delivered: Sequence[Delivered]) -> bool:
         """Note what has become of a window; False when there is a reason to stop for now."""
-        total = Delivered.total(delivered)
+        total = await self.delivery.settle(delivered, window.sequence)
         self.telemetry.measure(Measure.FHIR_WRITTEN, total.written)
         self.telemetry.measure(Measure.FHIR_REFUSED, total.refused)
         if total.halt is not None:
+            await self._measure_lag((await self.checkpoint()).sequence)
             return False
         try:
             await self._move(window)
@@ -124,11 +124,12 @@ class Sync:
             # Another one is at it; what both have delivered is the same.
             _log.warning("FHIR: the checkpoint was moved by another run")
             return False
-        newest = await self.index.latest_change()
-        self.telemetry.measure(
-            Measure.FHIR_LAG, 0 if newest is None else newest.sequence - window.sequence
-        )
+        await self._measure_lag(window.sequence)
         return True
+
+    async def _measure_lag(self, reached: int) -> None:
+        newest = await self.index.latest_change()
+        self.telemetry.measure(Measure.FHIR_LAG, 0 if newest is None else newest.sequence - reached)
 
     async def status(self) -> Mapping[str, Any]:
         """Up to where the FHIR server has been told, and what was put aside, for who watches."""

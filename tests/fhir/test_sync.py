@@ -1,6 +1,8 @@
 """The change feed is followed: nothing is lost or told twice, and nothing is in the way."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -8,12 +10,15 @@ import pytest
 from pydicom.dataset import Dataset
 
 from shared.adapters.fhir_server import HttpFhirServer
-from shared.ports import StateValue
+from shared.adapters.no_telemetry import NoTelemetry
+from shared.ports import DEFAULT_PARTITION_NAME, StateValue
 from shared.services.fhir_delivery import Delivered, Halt
 from shared.services.fhir_sync import Window
+from shared.telemetry import Fact, Measure
 from tests.archive import Client, code_of, open_archive
 from tests.builders import dataset
 from tests.fhir.told_archive import ToldArchive, told_archive
+from tests.fhir_proxy import Fault, running_fhir_proxy
 from tests.fhir_server import FhirTestServer
 
 pytestmark = pytest.mark.host
@@ -110,7 +115,7 @@ async def test_an_outage_pauses_and_what_has_happened_meanwhile_is_told_afterwar
         reconciliation.server = away
         await archive.store(*studies(2))
         [stopped] = await follow(archive)
-        assert stopped.halt is Halt.OUTAGE
+        assert len(stopped.failed) == 2
         assert await behind(archive) == 2
         assert [one async for one in archive.services.state.list("fhirdeadletter", "study")] == []
         reconciliation.server = archive.told.server
@@ -118,6 +123,104 @@ async def test_an_outage_pauses_and_what_has_happened_meanwhile_is_told_afterwar
         await follow(archive)
         assert await behind(archive) == 0
         assert archive.study()["identifier"][0]["value"] == "urn:oid:1.2.1"
+
+
+async def test_an_outage_in_the_middle_of_a_lane_ends_it_soon(archive: ToldArchive) -> None:
+    reconciliation = archive.told.delivery.reconciliation
+    reconciliation.server = HttpFhirServer("http://127.0.0.1:1/R4", nobody, "", trying_seconds=1)
+    await archive.store(*studies(9))
+    lane = [(DEFAULT_PARTITION_NAME, f"1.2.{number}") for number in range(1, 10)]
+
+    delivered = await archive.told.delivery.deliver(lane)
+
+    assert (delivered.halt, list(delivered.failed)) == (Halt.OUTAGE, lane[:2])
+
+
+async def test_a_study_that_the_server_fails_at_does_not_stand_in_the_way_of_others(
+    fhir: FhirTestServer,
+) -> None:
+    with running_fhir_proxy(fhir.url) as proxy:
+        async with told_archive(fhir, url=proxy.url) as archive:
+            archive.told.delivery.reconciliation.server = HttpFhirServer(
+                proxy.url, nobody, "", trying_seconds=1
+            )
+            proxy.gate = lambda request: (
+                Fault(status=500)
+                if request.bundle_type == "transaction" and b"urn:oid:1.2.2" in request.content
+                else None
+            )
+            await archive.store(*studies(1))
+            await follow(archive)
+            await archive.store(studies(2)[1])
+            await follow(archive)
+            assert await behind(archive) == 1  # It may be an outage.
+            assert await archive.told.letters.count_open() == 0
+
+            await archive.store(studies(3)[2])
+            await follow(archive)
+
+            assert await behind(archive) == 0
+            [letter] = await archive.told.letters.list(10, 0)
+            assert letter.study == "1.2.2"
+            assert fhir.count("ImagingStudy") == 2
+
+
+async def test_a_study_whose_metadata_are_missing_does_not_stand_in_the_way_of_others(
+    archive: ToldArchive,
+) -> None:
+    await archive.store(*studies(1))
+    [metadata] = (archive.folder / "metadata").rglob("*.gz")
+    metadata.unlink()
+    await archive.store(studies(2)[1])
+
+    assert await follow(archive) == [Delivered(written=1, refused=1)]
+    assert await behind(archive) == 0
+
+
+async def test_what_was_put_aside_is_tried_again_beside_new_changes(archive: ToldArchive) -> None:
+    twice = [
+        archive.fhir.create(
+            {
+                "resourceType": "Patient",
+                "identifier": [{"system": "urn:x-hospital:patient", "value": "P1"}],
+            }
+        )
+        for _ in range(2)
+    ]
+    await archive.store(*studies(1))
+    await follow(archive)
+    [letter] = await archive.told.letters.list(10, 0)
+    row = await archive.services.state.get("fhirdeadletter", "study", letter.id)
+    assert row is not None
+    due = {**row.values, "next_attempt": "2020-01-01T00:00:00+00:00"}
+    await archive.services.state.put("fhirdeadletter", "study", letter.id, due)
+    archive.fhir.update({**twice[0], "active": False})
+
+    await archive.store(studies(2)[1])
+    await follow(archive)
+
+    assert await archive.told.letters.list(10, 0) == []
+    assert archive.fhir.count("ImagingStudy") == 2
+
+
+async def test_how_far_it_is_behind_is_measured_also_while_it_halts(archive: ToldArchive) -> None:
+    class Meter(NoTelemetry):
+        def measure(
+            self,
+            measure: Measure,
+            amount: float,
+            facts: Mapping[str, Fact] | None = None,  # noqa: ARG002
+        ) -> None:
+            measured[measure] = amount
+
+    measured: dict[Measure, float] = {}
+    sync = replace(archive.told.sync, telemetry=Meter())
+    await archive.store(*studies(3))
+    window = await sync.next_window()
+    assert window is not None
+
+    assert not await sync.advance(window, [Delivered(halt=Halt.ACCESS)])
+    assert measured[Measure.FHIR_LAG] == 3
 
 
 async def test_a_study_that_is_refused_does_not_stand_in_the_way_of_others(
