@@ -19,7 +19,7 @@ from shared.errors import (
     StoreUnavailableError,
 )
 from shared.ports import ExportDestination, StoredInstance
-from shared.services.export_content import OpenContent
+from shared.services.export_content import Contents
 from shared.services.export_walk import Position, Walk, position
 from shared.services.read_ahead import read_ahead
 
@@ -80,7 +80,11 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of one instance or identifier; `skipped` says why it is not copied."""
+    """What came of one instance or identifier; `skipped` says why it is not copied.
+
+    Attributes:
+        path: What the export calls it.
+    """
 
     path: ResourcePath
     end: Position
@@ -91,8 +95,8 @@ class _Outcome:
 class Batch:
     """One batch under way, which begins nothing more once it had to stop."""
 
-    def __init__(self, open_content: OpenContent, destination: ExportDestination) -> None:
-        self._open_content = open_content
+    def __init__(self, contents: Contents, destination: ExportDestination) -> None:
+        self._contents = contents
         self._destination = destination
         self._stop: DicomWebError | None = None
 
@@ -118,7 +122,8 @@ class Batch:
 
     async def _try(self, step: tuple[ResourcePath | StoredInstance, Position]) -> _Outcome:
         found, end = step
-        path = found.path if isinstance(found, StoredInstance) else found
+        # The log goes where the instances go: it tells no more of what is skipped than they do.
+        path = self._contents.named(found.path if isinstance(found, StoredInstance) else found)
         if self._stop is not None:
             return _Outcome(path, end, is_done=False)
         try:
@@ -132,7 +137,7 @@ class Batch:
         if not isinstance(found, StoredInstance):
             return _UNKNOWN
         try:
-            async with self._open_content(found) as content:
+            async with self._contents.open(found) as content:
                 await self._destination.write(_name(content.path), content.chunks)
         except BlobNotFoundError:
             return _GONE

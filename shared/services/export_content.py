@@ -29,7 +29,18 @@ class Content:
     chunks: AsyncIterator[Buffer]
 
 
-type OpenContent = Callable[[StoredInstance], AbstractAsyncContextManager[Content]]
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What one export gives of instances.
+
+    Attributes:
+        open: Raises BlobNotFoundError for an instance that is gone, InvalidInstanceError for one
+            that cannot or must not be de-identified, and StoreUnavailableError.
+        named: What the export calls a path, whether there is anything at it or not.
+    """
+
+    open: Callable[[StoredInstance], AbstractAsyncContextManager[Content]]
+    named: Callable[[ResourcePath], ResourcePath]
 
 
 class ExportContent:
@@ -38,16 +49,13 @@ class ExportContent:
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
 
-    def of(self, profile: Profile | None, key: bytes) -> OpenContent:
-        """What opens the instances of one export.
-
-        Opening raises BlobNotFoundError for an instance that is gone, InvalidInstanceError for one
-        that cannot or must not be de-identified, and StoreUnavailableError.
-        """
+    def of(self, profile: Profile | None, key: bytes) -> Contents:
+        """What one export gives."""
         if profile is None:
-            return self._as_stored
+            return Contents(self._as_stored, lambda path: path)
         deidentifier = Deidentifier(profile, Pseudonyms(key))
-        return partial(self._deidentified, deidentifier, profile.keeps_burned_in)
+        opened = partial(self._deidentified, deidentifier, profile.keeps_burned_in)
+        return Contents(opened, deidentifier.path)
 
     @asynccontextmanager
     async def _as_stored(self, instance: StoredInstance) -> AsyncIterator[Content]:

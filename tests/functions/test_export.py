@@ -181,7 +181,7 @@ async def test_instances_are_de_identified_if_that_is_asked_for(
     assert (document["results"]["exported"], document["results"]["skipped"]) == (2, 1)
     found = files(out(services))
     [log] = [found.pop(name) for name in list(found) if name.endswith("errors.log")]
-    assert [line["identifier"] for line in lines(log)] == [of(burned)]
+    assert of(burned).encode() not in log
     read = [dcmread(out(services) / name) for name in found]
     assert len({one.StudyInstanceUID for one in read}) == 1
     for name, one in zip(found, read, strict=True):
@@ -189,6 +189,42 @@ async def test_instances_are_de_identified_if_that_is_asked_for(
         assert one.StudyInstanceUID != sources[0].StudyInstanceUID
     assert not any(b"anary" in content or b"CANARY" in content for content in found.values())
     assert await services.secrets.get(document["operationId"]) is None
+
+
+async def test_what_a_de_identified_export_skips_is_logged_by_its_pseudonyms(
+    client: Client, services: Services
+) -> None:
+    kept, burned = dataset(), dataset(BurnedInAnnotation="YES")
+    burned.StudyInstanceUID = kept.StudyInstanceUID
+    burned.SeriesInstanceUID = kept.SeriesInstanceUID
+    await store_of(client, [kept, burned])
+    body = asked(of(kept, 1), UNKNOWN, f"{UNKNOWN}/{UNKNOWN}.5", deidentification={})
+    document = await ended(client, await start(client, body))
+    assert (document["results"]["exported"], document["results"]["skipped"]) == (1, 3)
+    folder = out(services) / "a" / "b" / document["operationId"]
+    log = (folder / "errors.log").read_bytes()
+    [exported] = [dcmread(file) for file in folder.rglob("*.dcm")]
+    told = [line["identifier"].split("/") for line in lines(log)]
+    [[study]] = [uids for uids in told if len(uids) == 1]
+    [[same_study, series]] = [uids for uids in told if len(uids) == 2]
+    [skipped] = [uids for uids in told if len(uids) == 3]
+    assert study == same_study != series
+    assert skipped[:2] == [exported.StudyInstanceUID, exported.SeriesInstanceUID]
+    assert skipped[2] != exported.SOPInstanceUID
+    known = {UNKNOWN, f"{UNKNOWN}.5", *of(kept).split("/"), *of(burned).split("/")}
+    assert not known & {uid for uids in told for uid in uids}
+
+
+async def test_what_is_skipped_is_logged_by_the_uids_that_are_retained(
+    client: Client, services: Services
+) -> None:
+    burned = dataset(BurnedInAnnotation="YES")
+    await store_of(client, [burned])
+    body = asked(of(burned, 1), UNKNOWN, deidentification={"options": ["retainUids"]})
+    document = await ended(client, await start(client, body))
+    folder = out(services) / "a" / "b" / document["operationId"]
+    log = lines((folder / "errors.log").read_bytes())
+    assert {line["identifier"] for line in log} == {of(burned), UNKNOWN}
 
 
 async def test_two_exports_have_different_pseudonyms_and_each_but_one(

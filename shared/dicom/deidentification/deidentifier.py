@@ -22,6 +22,7 @@ from shared.dicom.deidentification.safe_private import is_safe_private
 from shared.dicom.deidentification.table import Action, actions
 from shared.dicom.dictionary import known_vr, vr_of
 from shared.dicom.pydicom_reading import stored
+from shared.dicom.resource import ResourcePath, parse_path
 
 _PATIENT_NAME, _PATIENT_ID, _CONTENT_SEQUENCE = 0x00100010, 0x00100020, 0x0040A730
 _PSEUDONYMS = {_PATIENT_NAME, _PATIENT_ID}
@@ -63,6 +64,13 @@ class Deidentifier:
         )
         self._clean(dataset)
         self._sign(dataset)
+
+    def path(self, path: ResourcePath) -> ResourcePath:
+        """What an instance, or what it belongs to, is called once it is de-identified."""
+        if Option.RETAIN_UIDS in self._options:
+            return path
+        uids = (path.study, path.series, path.instance)
+        return parse_path(*(self._uid(uid) for uid in uids if uid is not None))
 
     def _clean(self, dataset: Dataset) -> None:
         kept_private = self._safe_private(dataset)
