@@ -9,7 +9,7 @@ import orjson
 from pydicom.datadict import dictionary_VR
 
 from shared.dicom.json_model import Document
-from shared.dicom.json_reading import document_of
+from shared.dicom.json_reading import document_of, refused
 from shared.dicom.searchable import tag_of
 from shared.dicom.uid import Uid, parse_uid
 from shared.dicom.validation import Problem
@@ -19,6 +19,8 @@ from shared.errors import InvalidInstanceError, InvalidRequestError
 MAX_STUDIES = 50
 
 _TAG = re.compile(r"[0-9A-F]{8}\Z")
+_MEMBERS = frozenset({"vr", "Value"})
+_PERSON_NAME_GROUPS = frozenset({"Alphabetic", "Ideographic", "Phonetic"})
 
 UPDATABLE: Mapping[str, str] = {
     tag_of(keyword): dictionary_VR(keyword)
@@ -139,6 +141,7 @@ def _change(name: str, outside: object) -> Document:
         known = tag if _TAG.match(tag) else None
         raise _UnfitError(Problem(known, "The attribute cannot be updated."))
     try:
+        _check_form(tag, outside)
         change = document_of({tag: outside})
     except InvalidInstanceError as error:
         raise _UnfitError(Problem(tag, error.message)) from error
@@ -148,6 +151,30 @@ def _change(name: str, outside: object) -> Document:
     if problems:
         raise _UnfitError(*problems)
     return change
+
+
+def _check_form(tag: str, outside: object) -> None:
+    """See that nothing is misspelt: what is not understood would empty the attribute.
+
+    Raises:
+        InvalidInstanceError: Something is.
+    """
+    if not isinstance(outside, dict):
+        raise refused(tag, "is not an object")
+    if outside.keys() - _MEMBERS:
+        raise refused(tag, "has other members than vr and Value")
+    values = outside.get("Value", [])
+    if not isinstance(values, list):
+        raise refused(tag, "has a Value that is no array")
+    if UPDATABLE[tag] == "PN" and not all(_is_name(value) for value in values):
+        raise refused(tag, "has a name of other groups than Alphabetic, Ideographic and Phonetic")
+
+
+def _is_name(value: object) -> bool:
+    if not isinstance(value, dict):
+        return True
+    groups = {name for name, group in value.items() if isinstance(group, str)}
+    return bool(groups) and value.keys() <= _PERSON_NAME_GROUPS
 
 
 def _problems(change: Document) -> Iterator[Problem]:

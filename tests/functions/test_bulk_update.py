@@ -444,6 +444,46 @@ async def test_everything_that_is_wrong_with_the_values_is_told(client: Client) 
     assert comments[-1] == "The attribute cannot be updated."
 
 
+@pytest.mark.parametrize(
+    "element",
+    [
+        {"vr": "PN", "Value": [{"alphabetic": "New^Name"}]},
+        {"vr": "PN", "Value": [{"Alphabetic": "New^Name", "phonetic": "new"}]},
+        {"vr": "PN", "Value": [{"Alphabetic": None}]},
+        {"vr": "PN", "Value": [{}]},
+        {"vr": "PN", "value": [{"Alphabetic": "New^Name"}]},
+        {"vr": "PN", "BulkDataURI": "http://elsewhere.test"},
+        {"vr": "PN", "Value": 0},
+        {"vr": "PN", "Value": {}},
+        {"vr": "PN", "Value": ""},
+        {"vr": "PN", "Value": None},
+        {"vr": "PN", "Value": "New^Name"},
+        [],
+        "",
+        None,
+    ],
+)
+async def test_a_value_that_is_misspelt_is_refused_and_does_not_empty_the_attribute(
+    client: Client, element: object
+) -> None:
+    changes = {"00100010": element}
+    refused = await ask(client, {"studyInstanceUids": ["1.2"], "changeDataset": changes})
+    assert refused.status_code == 400
+    [problem] = refused.json()["00741048"]["Value"]
+    assert problem["00000902"]["Value"][0].startswith("DICOM100: (0010,0010) - ")
+
+
+@pytest.mark.parametrize("value", [{}, {"Value": []}, {"Value": [None]}, {"Value": [""]}])
+@pytest.mark.usefixtures("engine")
+async def test_an_attribute_without_a_value_is_emptied(
+    client: Client, value: dict[str, Any]
+) -> None:
+    source = dataset()
+    await client.store("/v2", [part10(source)])
+    await update(client, [source.StudyInstanceUID], {"00081030": {"vr": "LO", **value}})
+    assert (await file_of(client, source)).StudyDescription == ""
+
+
 def test_the_attributes_of_the_reference_can_be_updated() -> None:
     assert len(UPDATABLE) == 36
     assert "SQ" not in UPDATABLE.values()
