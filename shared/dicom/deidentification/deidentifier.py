@@ -20,6 +20,7 @@ from shared.dicom.deidentification.profile import (
 from shared.dicom.deidentification.pseudonyms import Pseudonyms
 from shared.dicom.deidentification.safe_private import is_safe_private
 from shared.dicom.deidentification.table import Action, actions
+from shared.dicom.deidentification.untabled import action_beside_table
 from shared.dicom.dictionary import known_vr, vr_of
 from shared.dicom.pydicom_reading import stored
 from shared.dicom.resource import ResourcePath, parse_path
@@ -31,8 +32,6 @@ _GRAPHICS = (0x50, 0x60)
 """Curves and overlays: what is drawn or written over the image."""
 
 _DATES = {"DA", "DT"}
-_NOT_JUDGED = {"UN", "PN", *_DATES, "TM"}
-"""Where an attribute of these VRs is not in the table, nobody has found it harmless."""
 
 _TEMPORAL = ("UNMODIFIED", "MODIFIED", "REMOVED")
 """What may have become of dates, from least to most (PS3.3 C.7.1.4, 2025b)."""
@@ -109,9 +108,7 @@ class Deidentifier:
         return vr if known != "UI" or vr == "UI" else None
 
     def _act(self, dataset: Dataset, tag: int, vr: str) -> None:
-        action = self._actions.get(tag)
-        if action is None:
-            action = Action.EMPTY if vr in _NOT_JUDGED else Action.KEEP
+        action = self._actions.get(tag) or action_beside_table(tag, {vr}, self._options)
         match action:
             case Action.REMOVE:
                 del dataset[tag]

@@ -14,12 +14,14 @@ from shared.dicom.deidentification.file import deidentify_file
 from shared.dicom.deidentification.profile import BASIC_PROFILE, Profile
 from shared.dicom.deidentification.pseudonyms import Pseudonyms
 from shared.dicom.deidentification.table import Action, actions
+from shared.dicom.deidentification.untabled import action_beside_table
 from shared.dicom.pydicom_reader import read_with_pydicom
 from shared.dicom.quiet import quiet
 from shared.errors import InvalidInstanceError
 from tests.shared.dicom.corpus import by_file, expected
 
 _DUMMIES = "\n".join(str(dummy(vr)) for vr in ("LO", "DA", "DT", "TM", "UR", "AS"))
+_RULES = actions(frozenset())
 _SHORTEST = 5
 """What is shorter is found anywhere."""
 
@@ -30,12 +32,16 @@ def _texts(element: DataElement) -> list[str]:
     return [str(one).strip(" \0") for one in values if not isinstance(one, bytes)]
 
 
+def _rule(element: DataElement) -> Action:
+    tag = int(element.tag)
+    return _RULES.get(tag) or action_beside_table(tag, {element.VR}, ())
+
+
 def _kept_and_gone(dataset: Dataset) -> tuple[str, set[str]]:
     """What the profile leaves of a data set, all in one text, and the values that must go."""
-    rules = actions(frozenset())
     kept, gone = [], set()
     for element in _elements(dataset, is_gone=False):
-        stays = rules.get(int(element.tag), Action.KEEP) is Action.KEEP
+        stays = _rule(element) is Action.KEEP
         if stays and element.VR not in ("PN", "SQ") and not element.tag.is_private:
             kept += _texts(element)
     for element in _elements(dataset, is_gone=True):
@@ -45,9 +51,8 @@ def _kept_and_gone(dataset: Dataset) -> tuple[str, set[str]]:
 
 def _elements(dataset: Dataset, *, is_gone: bool) -> Iterator[DataElement]:
     """All elements that are not below a sequence that goes, or those whose values must go."""
-    rules = actions(frozenset())
     for element in dataset:
-        rule = rules.get(int(element.tag), Action.KEEP)
+        rule = _rule(element)
         if element.VR == "SQ":
             if rule is Action.KEEP or is_gone:
                 for item in element.value:
