@@ -117,7 +117,7 @@ class SqlStudyTable(StudyTable):
         asked = {"patient": comparable(Kind.TEXT, patient_id), "limit": limit}
         if not asked["patient"]:
             return []
-        return await self._database.read(lambda c: _of_patient(c, partition_name, asked))
+        return await self._database.read(lambda c: studies_of_patient(c, partition_name, asked))
 
     async def newest_metadata(self, partition_name: str, uid: str) -> str | None:
         """See StudyTable."""
@@ -147,9 +147,10 @@ def _listed(connection: Connection, partition_name: str, uid: str, most: int) ->
     )
 
 
-def _of_patient(
+def studies_of_patient(
     connection: Connection, partition_name: str | None, asked: Mapping[str, object]
 ) -> Sequence[PatientStudy]:
+    """The studies of a `patient`, as the column has it, up to a `limit`, newest first."""
     if partition_name is None:
         rows = connection.execute(_OF_PATIENT, asked)
     else:

@@ -18,6 +18,7 @@ from shared.adapters.sql_index.changes import (
 from shared.adapters.sql_index.commit import FIND
 from shared.adapters.sql_index.search import matches_of, search
 from shared.adapters.sql_index.sqlite import reader_engine
+from shared.adapters.sql_study_table import studies_of_patient
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.searchable import SEARCH_ATTRIBUTES, Kind, SearchAttribute
 from shared.dicomweb.query import SearchQuery, parse_query
@@ -217,6 +218,16 @@ def test_what_of_a_study_can_be_brought_back_is_found_by_its_deletions(
     *_, changes, blobs = [step for step in steps if "change" in step or "deleted_blob" in step]
     assert "SEARCH change USING INDEX ix_change_deleted (partition_key=? AND study_inst" in changes
     assert "SEARCH deleted_blob USING INDEX ix_deleted_blob_change_id" in blobs
+
+
+@pytest.mark.parametrize("partition_name", [None, "Microsoft.Default"])
+def test_studies_are_found_by_their_patient(
+    connection: Connection, partition_name: str | None
+) -> None:
+    asked = {"patient": "p1", "limit": 50}
+    steps = _steps(connection, lambda: studies_of_patient(connection, partition_name, asked))
+    index = "ix_study_patient_id_in_partition (partition_key=? AND patient_id=?)"
+    assert f"SEARCH study USING INDEX {index}" in steps
 
 
 LOOKED_UP = [
