@@ -241,10 +241,36 @@ def test_what_the_standard_calls_safe_stays_in_whatever_block_it_is(
         ({"Modality": "US"}, True),
         ({"Modality": "CT"}, False),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.4"}, True),
+        ({"BurnedInAnnotation": "NO", "ImageType": ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]}, True),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "OVERVIEW ", "NONE"]}, True),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]}, False),
+        ({"ImageType": ["ORIGINAL", "LABEL"]}, False),
+        ({"ImageType": "LABEL"}, False),
+        ({"BurnedInAnnotation": "NO", "SpecimenLabelInImage": "YES"}, True),
+        ({"SpecimenLabelInImage": "NO"}, False),
     ],
 )
 def test_images_that_may_name_somebody_are_told(keywords: dict[str, Any], *, may: bool) -> None:
     assert may_name_somebody(image(**keywords)) is may
+
+
+@pytest.mark.parametrize(
+    ("group", "bits", "position", "may"),
+    [
+        (0x6000, 1, 0, False),
+        (0x6000, 16, 15, True),
+        (0x601E, 1, 12, True),
+        (0x6002, 8, 0, True),
+        (0x6000, None, None, False),
+    ],
+)
+def test_what_is_drawn_in_unused_bits_of_the_pixels_may_name_somebody(
+    group: int, bits: int | None, position: int | None, *, may: bool
+) -> None:
+    source = image(BurnedInAnnotation="NO")
+    source.add(DataElement(group << 16 | 0x0100, "US", bits))
+    source.add(DataElement(group << 16 | 0x0102, "US", position))
+    assert may_name_somebody(source) is may
 
 
 def test_an_image_with_names_burned_in_is_refused_unless_it_is_kept() -> None:
