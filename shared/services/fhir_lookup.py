@@ -60,7 +60,8 @@ async def look_up(server: FhirServer, resources: StudyResources, rules: MappingR
     """Find what is there.
 
     Raises:
-        AmbiguousIdentityError: Several patients or studies have the identifier.
+        AmbiguousIdentityError: Several patients or studies have the identifier, or the server would
+            take another patient for this one.
     """
     proposed = resources.proposed
     orders = _order_keys(resources.imaging_study.resource)
@@ -79,44 +80,89 @@ async def look_up(server: FhirServer, resources: StudyResources, rules: MappingR
     for key, answer in zip(orders, answers[len(proposed) :], strict=True):
         existing.orders[key.system, key.value] = answer
     study = existing.found.get(resources.imaging_study.full_url)
-    await _look_up_patient(server, resources, existing, rules)
-    await _look_up_orders(server, resources, existing, rules)
-    if study is not None and (resources.observations or has_reports(study)):
-        existing.stale = await observations_of(server, study)
-    existing.of_others = await _of_others(server, resources.observations, existing, study)
+    more = _LookUp(server, resources, rules, existing, study)
+    await more.patient()
+    await more.orders()
+    await more.observations()
     return existing
 
 
-async def _look_up_patient(
-    server: FhirServer, resources: StudyResources, existing: Existing, rules: MappingRules
-) -> None:
-    """See whom the ImagingStudy names, and that no other patient is taken for a new one.
+@dataclass(frozen=True, slots=True)
+class _LookUp:
+    """What is looked up where the first searches leave something open."""
 
-    Raises:
-        AmbiguousIdentityError: The server would take another patient for him.
-    """
-    study, patient = existing.found.get(resources.imaging_study.full_url), resources.patient
-    if patient is None:
-        return
-    named = await _subject(server, study, patient, existing)
-    if named is not None and is_known_by(named, patient.key, rules):
-        # Some servers find no identifiers with a vertical line, or none soon after a change.
-        existing.found.setdefault(patient.full_url, named)
-    elif study is not None and not is_ours(study, rules):
-        existing.subject = named
-    if patient.full_url in existing.similar and patient.full_url not in existing.found:
-        raise AmbiguousIdentityError("The FHIR server has a patient of an identifier like this.")
+    server: FhirServer
+    resources: StudyResources
+    rules: MappingRules
+    existing: Existing
+    study: Resource | None
+
+    async def patient(self) -> None:
+        """See whom the ImagingStudy names, and that no other patient is taken for a new one."""
+        patient, existing = self.resources.patient, self.existing
+        if patient is None:
+            return
+        named = await self._named()
+        if named is not None and is_known_by(named, patient.key, self.rules):
+            # Some servers find no identifiers with a vertical line, or none soon after a change.
+            existing.found.setdefault(patient.full_url, named)
+        elif self.study is not None and not is_ours(self.study, self.rules):
+            existing.subject = named
+        if patient.full_url in existing.similar and patient.full_url not in existing.found:
+            raise AmbiguousIdentityError("The FHIR server has a patient of a similar identifier.")
+
+    async def _named(self) -> Resource | None:
+        """The Patient whom the ImagingStudy names, if it is another one than was found."""
+        reference = subject_of(self.study)
+        is_known = reference is None or reference in self.existing.references.values()
+        return None if reference is None or is_known else await self.server.read(reference)
+
+    async def orders(self) -> None:
+        """See which orders of ours are of another patient, though only this study fulfils them."""
+        patient, existing = self.resources.patient, self.existing
+        if patient is None:
+            return
+        subject = existing.references.get(patient.full_url, patient.full_url)
+        for order in self.resources.orders:
+            held = existing.found.get(order.full_url)
+            if held is None or not is_ours(held, self.rules) or subject_of(held) == subject:
+                continue
+            if await self._is_only_of_this(held):
+                moved = {**held, "subject": {"reference": subject}}
+                existing.moved[order.full_url] = moved
+                key = order.key.system, order.key.value
+                existing.orders[key] = [
+                    moved if one["id"] == held["id"] else one for one in existing.orders[key]
+                ]
+
+    async def _is_only_of_this(self, order: Resource) -> bool:
+        search = FhirSearch("ImagingStudy", (("basedon", reference_to(order)),))
+        [studies] = await self.server.search([search])
+        own = set() if self.study is None else {self.study["id"]}
+        return {one["id"] for one in studies} <= own
+
+    async def observations(self) -> None:
+        """See which Observations the study has, and which that it would have others have."""
+        existing, proposed = self.existing, self.resources.observations
+        if self.study is not None and (proposed or has_reports(self.study)):
+            existing.stale = await observations_of(self.server, self.study)
+        own = None if self.study is None else reference_to(self.study)
+        are_there: dict[str, bool] = {}
+        for one in proposed:
+            studies = _studies_of(existing.found.get(one.full_url, {}))
+            if own in studies:
+                continue
+            for study in studies:
+                if study not in are_there:
+                    are_there[study] = await self.server.read(study) is not None
+            if any(are_there[study] for study in studies):
+                existing.of_others.add(one.full_url)
 
 
-async def _subject(
-    server: FhirServer, study: Resource | None, patient: Proposed, existing: Existing
-) -> Resource | None:
-    """The Patient whom an ImagingStudy names, unless it is who was found."""
-    reference = subject_of(study)
-    found = existing.found.get(patient.full_url)
-    if reference is None or (found is not None and reference_to(found) == reference):
-        return None
-    return await server.read(reference)
+def _studies_of(observation: Resource) -> Sequence[str]:
+    """The ImagingStudy resources of the server that an Observation is part of."""
+    references = [str(one.get("reference", "")) for one in observation.get("partOf", ())]
+    return [one for one in references if one.startswith("ImagingStudy/")]
 
 
 def subject_of(resource: Resource | None) -> str | None:
@@ -131,52 +177,6 @@ def is_moved(study: Resource | None, resources: StudyResources, existing: Existi
     now = None if patient is None else existing.references.get(patient.full_url)
     before = subject_of(study)
     return before is not None and before != now
-
-
-async def _look_up_orders(
-    server: FhirServer, resources: StudyResources, existing: Existing, rules: MappingRules
-) -> None:
-    """See which orders of ours are of another patient, though only this study fulfils them."""
-    study, patient = existing.found.get(resources.imaging_study.full_url), resources.patient
-    if patient is None:
-        return
-    subject = existing.references.get(patient.full_url, patient.full_url)
-    for order in resources.orders:
-        held = existing.found.get(order.full_url)
-        if held is None or not is_ours(held, rules) or subject_of(held) == subject:
-            continue
-        search = FhirSearch("ImagingStudy", (("basedon", reference_to(held)),))
-        [studies] = await server.search([search])
-        if {one["id"] for one in studies} <= ({study["id"]} if study else set()):
-            moved = {**held, "subject": {"reference": subject}}
-            existing.moved[order.full_url] = moved
-            answer = existing.orders.get((order.key.system, order.key.value), ())
-            existing.orders[order.key.system, order.key.value] = [
-                moved if one["id"] == held["id"] else one for one in answer
-            ]
-
-
-async def _of_others(
-    server: FhirServer,
-    observations: Sequence[Proposed],
-    existing: Existing,
-    study: Resource | None,
-) -> set[str]:
-    """Observations that are there as parts of other studies: their reports have the same UID."""
-    own = None if study is None else reference_to(study)
-    found: set[str] = set()
-    are_there: dict[str, bool] = {}
-    for one in observations:
-        parts = existing.found.get(one.full_url, {}).get("partOf", ())
-        references = {str(part.get("reference", "")) for part in parts} - {""}
-        if own in references:
-            continue
-        for reference in sorted(references):
-            if reference not in are_there:
-                are_there[reference] = await server.read(reference) is not None
-            if are_there[reference]:
-                found.add(one.full_url)
-    return found
 
 
 async def _answers(
