@@ -16,6 +16,7 @@ from shared.errors import FhirAccessError, StoreUnavailableError
 from shared.fhir.mapping_warning import MappingWarning
 from shared.services.fhir_dead_letters import DeadLetters
 from shared.services.fhir_reconciliation import PERMANENT, ReconcileOutcome, Reconciliation
+from shared.services.fhir_study_writes import CONFLICTS
 
 _log = logging.getLogger(__name__)
 
@@ -130,6 +131,8 @@ class Delivery:
         except StoreUnavailableError as error:
             _log.warning("FHIR: %s", error.message)
             return Delivered(halt=Halt.OUTAGE), ()
+        if any(warning.reason in CONFLICTS for warning in done.warnings):
+            _record(study, "conflict")
         if done.outcome is ReconcileOutcome.UNCHANGED:
             return Delivered(unchanged=1), done.warnings
         _record(study, "written")

@@ -28,6 +28,7 @@ from shared.services.fhir_transaction import change, creation, removal
 
 OTHER_PATIENT = "The Patient who is there seems to be somebody else."
 OTHER_SUBJECT = "The ImagingStudy that is there seems to be of somebody else, and was left alone."
+CONFLICTS = (OTHER_PATIENT, OTHER_SUBJECT)
 OTHER_STUDY = "There is an Observation of this UID in another study, and it was left alone."
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from shared.errors import AmbiguousIdentityError
@@ -66,17 +67,22 @@ async def test_a_patient_of_somebody_else_is_kept_and_only_what_is_missing_is_ad
 
 
 async def test_a_patient_of_another_name_and_birth_date_is_linked_and_left_alone(
-    archive: ToldArchive,
+    archive: ToldArchive, caplog: pytest.LogCaptureFixture
 ) -> None:
     held = archive.fhir.create(_patient(name=[{"family": "Roe"}], birthDate="1950-05-05"))
     await archive.store(dataset(StudyInstanceUID=UID))
 
-    delivered, warnings = await archive.told.delivery.deliver_one((DEFAULT_PARTITION_NAME, UID))
+    with caplog.at_level("INFO", logger="audit"):
+        study = DEFAULT_PARTITION_NAME, UID
+        delivered, warnings = await archive.told.delivery.deliver_one(study)
 
     assert delivered == Delivered(written=1)
     assert archive.fhir.one("Patient")["meta"] == held["meta"]
     assert archive.study()["subject"] == {"reference": f"Patient/{held['id']}"}
     assert "somebody else" in next(one.reason for one in warnings if one.tag == "00100020")
+    records = [orjson.loads(one.message) for one in caplog.records if one.name == "audit"]
+    told = [one["outcome"] for one in records if one["transaction"] == "fhir"]
+    assert told == ["conflict", "written"]
 
 
 async def test_a_study_whose_patient_is_there_as_somebody_else_is_put_aside_where_that_is_wanted(
