@@ -1,7 +1,6 @@
 """Re-indexing, as rows of the index database."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -30,6 +29,7 @@ from shared.adapters.sql_index.schema import (
     study,
     tag_set,
 )
+from shared.adapters.sql_index.tag_errors import add_errors
 from shared.adapters.sql_index.tag_values import TABLE_OF_KIND, Placed, add_missing_values
 from shared.adapters.sql_tag_table import read_tag_set
 from shared.dicom.extended_query_tag import TagSet, TagValues
@@ -89,12 +89,6 @@ _KNOWN = [
     select(table.c.watermark, table.c.tag_key).where(table.c.watermark.in_(_MARKS))
     for table in (*dict.fromkeys(TABLE_OF_KIND.values()), extended_query_tag_error)
 ]
-_ADD_ERRORS = insert(extended_query_tag_error)
-_DISABLE = (
-    update(extended_query_tag)
-    .where(extended_query_tag.c.tag_key == bindparam("of_key"))
-    .values(query_status="disabled")
-)
 
 
 class SqlReindexTable(ReindexTable):
@@ -206,27 +200,13 @@ def _write_in_partition(
         ]
         placed.append(Placed(mark, *there[mark], TagValues(item.values.version, tuple(new))))
     add_missing_values(connection, partition_key, placed)
-    _add_errors(
-        connection,
-        [
-            (tag_key, item.instance.watermark, message)
-            for item in found
-            for tag_key, message in item.errors.items()
-            if tag_key in living and (item.instance.watermark, tag_key) not in known
-        ],
-    )
-
-
-def _add_errors(connection: Connection, errors: Iterable[tuple[int, int, str]]) -> None:
-    now = datetime.now(UTC)
-    rows: list[dict[str, Any]] = [
-        {"tag_key": key, "watermark": watermark, "created": now, "message": message}
-        for key, watermark, message in errors
-    ]
-    if rows:
-        connection.execute(_ADD_ERRORS, rows)
-        keys = sorted({row["tag_key"] for row in rows})
-        connection.execute(_DISABLE, [{"of_key": key} for key in keys])
+    errors = {
+        (item.instance.watermark, tag_key): message
+        for item in found
+        for tag_key, message in item.errors.items()
+        if tag_key in living and (item.instance.watermark, tag_key) not in known
+    }
+    add_errors(connection, errors)
 
 
 def _finish(connection: Connection, operation_id: str) -> None:

@@ -1,7 +1,7 @@
 """Partitions and instances, as the index knows them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from shared.dicom.extended_query_tag import TagValues
@@ -89,13 +89,16 @@ class NewInstance:
     """An instance whose blobs are written, ready for the index.
 
     `attributes` holds, per level, those of its attributes that a search returns or matches
-    (shared.dicom.searchable.INDEXED); `tag_values` what it has of the extended query tags.
+    (shared.dicom.searchable.INDEXED); `tag_values` what it has of the extended query tags, and
+    `tag_errors` why it cannot be indexed by some, by their keys. An error that the instance in
+    whose place it comes did not have disables its tag.
     """
 
     path: ResourcePath
     file: InstanceFile
     attributes: Mapping[Level, Document]
     tag_values: TagValues = _NO_TAG_VALUES
+    tag_errors: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

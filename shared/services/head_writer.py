@@ -78,8 +78,9 @@ class HeadWriter:
                 document,
             )
             described = await asyncio.to_thread(version.pack)
-            values = read_tags(document, writing.tag_set).values
-            new = NewInstance(instance.path, version.file, indexed_attributes(document), values)
+            tags = read_tags(document, writing.tag_set)
+            attributes = indexed_attributes(document)
+            new = NewInstance(instance.path, version.file, attributes, tags.values, tags.sentences)
         await asyncio.gather(
             self._blobs.put(dicom_blob(head_id), updated.content),
             self._blobs.put(metadata_blob(head_id), described),

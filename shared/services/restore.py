@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import batched
 
 from shared.dicom.blob_names import metadata_blob
@@ -80,7 +81,7 @@ class Restore:
         """Put all of them back, or none and tell which cannot be."""
         if not kept:
             return frozenset()
-        instances = [item.instance for item in kept]
+        instances = [replace(item.instance, tag_errors=item.tag_errors) for item in kept]
         revival = await add_revival(self._blobs, [item.file.blob_id for item in instances])
         try:
             refused = frozenset(await self._deletions.restore(partition, instances))

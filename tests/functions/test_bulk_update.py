@@ -18,7 +18,7 @@ from shared.dicomweb.update_request import UPDATABLE
 from shared.ports import OperationType
 from shared.wiring import Services
 from tests.archive import Client, code_of, open_archive
-from tests.builders import dataset, image, multipart, part10
+from tests.builders import dataset, image, multipart, part10, with_values
 from tests.engine import running_engine
 
 JSON = "application/json"
@@ -241,6 +241,38 @@ async def test_extended_query_tags_follow_an_update(client: Client) -> None:
     ):
         answer = await client.get(f"/v2/instances?{query}&StudyInstanceUID={study}")
         assert (len(answer.json()) if answer.status_code == 200 else 0) == count, query
+
+
+@pytest.mark.usefixtures("engine")
+async def test_errors_of_extended_query_tags_go_with_their_instances(client: Client) -> None:
+    study = generate_uid()
+    sources = [dataset(StudyInstanceUID=study, PatientAge="045Y") for _ in range(2)]
+    files = [part10(source) for source in sources]
+    await client.store("/v1", [with_values(files[0], PatientAge=b"old "), files[1]])
+    headers = {"Content-Type": JSON}
+    tag = orjson.dumps([{"path": "PatientAge", "level": "Instance"}])
+    added = await client.send("POST", "/v2/extendedquerytags", headers=headers, content=tag)
+    await ended(client, added.json()["href"])
+    url = "/v2/extendedquerytags/PatientAge"
+    enabled = orjson.dumps({"queryStatus": "Enabled"})
+    await client.send("PATCH", url, headers=headers, content=enabled)
+
+    async def told() -> list[tuple[str, str]]:
+        errors = (await client.get(f"{url}/errors")).json()
+        return [(error["sopInstanceUid"], error["errorMessage"]) for error in errors]
+
+    before = await told()
+    assert [uid for uid, _ in before] == [sources[0].SOPInstanceUID]
+
+    await update(client, [study], NEW_NAME)
+
+    assert await told() == before
+    assert (await client.get(url)).json()["queryStatus"] == "enabled"
+
+    await update(client, [study], {"00101010": {"vr": "AS", "Value": ["046Y"]}})
+
+    assert await told() == []
+    assert len((await client.get("/v2/instances?PatientAge=046Y")).json()) == 2
 
 
 @pytest.mark.usefixtures("engine")

@@ -43,6 +43,7 @@ from shared.adapters.sql_index.describe import (
 )
 from shared.adapters.sql_index.locks import lock_studies
 from shared.adapters.sql_index.schema import instance, series, study, tag_set
+from shared.adapters.sql_index.tag_errors import carry_errors, known_errors
 from shared.adapters.sql_index.tag_values import Placed, add_values, drop_values
 from shared.dicom.json_model import Document
 from shared.dicom.resource import Level, ResourcePath
@@ -269,6 +270,8 @@ class Batch:
         if any(item.tag_values.version != self._tag_set_version for item in instances):
             raise TagSetChangedError
         replaced = {item.path: self.held[item.path] for item in instances if item.path in self.held}
+        erring = [item.path for item in instances if item.tag_errors and item.path in replaced]
+        known = known_errors(self._connection, {replaced[path].watermark: path for path in erring})
         changes = [
             (ChangeAction.UPDATE if item.path in replaced else ChangeAction.CREATE, item.path)
             for item in instances
@@ -284,6 +287,7 @@ class Batch:
             if self.has_tags:
                 drop_values(self._connection, [held.watermark for held in replaced.values()])
         self._write_instances(instances, watermarks)
+        carry_errors(self._connection, zip(instances, watermarks, strict=True), known)
 
     def _take(self, item: NewInstance, watermark: int) -> None:
         path = item.path

@@ -20,7 +20,7 @@ from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
 from shared.wiring import Services
 from tests.archive import blobs_in
-from tests.builders import dataset, image, part10
+from tests.builders import dataset, image, part10, with_values
 from tests.shared.services.requests import frames, metadata, path_of, retrieve, store
 from tests.shared.services.test_update import begin, run
 
@@ -295,16 +295,9 @@ async def test_an_updated_study_comes_back_as_it_was_updated(
     assert await retrieve(services, partition, study) == before
 
 
-async def test_what_comes_back_is_indexed_by_tags_that_were_added_meanwhile(
-    services: Services, partition: Partition
-) -> None:
-    source = dataset(BodyPartExamined="CHEST")
-    await store(services, partition, [part10(source)])
-    await services.delete.delete(partition, path_of(source))
-    await services.restore.restore(partition, study_of(source))
-    await services.delete.delete(partition, path_of(source))
+async def add_tag(services: Services, path: str, vr: str, level: Level) -> SqlTagTable:
+    """Add a tag whose re-index never begins."""
     index: Any = services.index
-    tag = NewTag(path="00180015", vr="CS", level=Level.SERIES)
     now = datetime.now(UTC)
     operation = Operation(
         id="0" * 32,
@@ -316,10 +309,45 @@ async def test_what_comes_back_is_indexed_by_tags_that_were_added_meanwhile(
         input={},
         results=None,
     )
-    await SqlTagTable(index).add([tag], operation, 10)
+    table = SqlTagTable(index)
+    await table.add([NewTag(path=path, vr=vr, level=level)], operation, 10)
+    return table
+
+
+async def test_what_comes_back_is_indexed_by_tags_that_were_added_meanwhile(
+    services: Services, partition: Partition
+) -> None:
+    source = dataset(BodyPartExamined="CHEST")
+    await store(services, partition, [part10(source)])
+    await services.delete.delete(partition, path_of(source))
+    await services.restore.restore(partition, study_of(source))
+    await services.delete.delete(partition, path_of(source))
+    await add_tag(services, "00180015", "CS", Level.SERIES)
 
     report = await services.restore.restore(partition, study_of(source))
 
     assert report.result(2) is StoreResult.STORED
+    index: Any = services.index
     found = text("SELECT value FROM tag_value_string")
     assert await index.database.read(lambda c: list(c.execute(found).scalars())) == ["chest"]
+
+
+async def test_what_comes_back_and_cannot_be_indexed_by_a_tag_is_told_and_disables_it(
+    services: Services, partition: Partition
+) -> None:
+    source = dataset(PatientAge="045Y")
+    malformed = with_values(part10(source), PatientAge=b"old ")
+    await store(services, partition, [malformed], version=1)
+    tags = await add_tag(services, "00101010", "AS", Level.INSTANCE)
+    for _ in range(2):
+        await services.delete.delete(partition, path_of(source))
+        assert await tags.errors("00101010", 10, 0) == []
+        await tags.enable("00101010", is_enabled=True)
+
+        await services.restore.restore(partition, study_of(source))
+
+        [error] = await tags.errors("00101010", 10, 0)
+        assert error.path == path_of(source)
+        tag = await tags.find("00101010")
+        assert tag is not None
+        assert (tag.errors, tag.is_enabled) == (1, False)
