@@ -5,10 +5,10 @@ Whoever has not the key can neither tell what a pseudonym stands for, nor make i
 
 import hashlib
 import hmac
-import re
 from datetime import datetime, timedelta
 
-_DATE = re.compile(r"(\d{8})(.*)\Z", re.ASCII | re.DOTALL)
+from shared.dicom.deidentification.moments import parts
+
 _MOST_DAYS = 3650
 _WELL_KNOWN_UIDS = "1.2.840.10008."
 """The Standard's own, which name no object of anybody's."""
@@ -35,18 +35,18 @@ class Pseudonyms:
     def shifted(self, value: str, patient_id: str, issuer: str) -> str | None:
         """A date, or a date and time, as many days earlier as all of its patient's.
 
-        None for what is neither.
+        None for what is neither, or has more with it.
         """
-        found = _DATE.match(value.strip())
+        found = parts(value)
         if found is None:
             return None
         digest = self._digest("days", f"{patient_id}\\{issuer}")
         days = 1 + int.from_bytes(digest[:8]) % _MOST_DAYS
         try:
-            moved = datetime.strptime(found[1], "%Y%m%d") - timedelta(days)  # noqa: DTZ007
+            moved = datetime.strptime(found[0], "%Y%m%d") - timedelta(days)  # noqa: DTZ007
         except (ValueError, OverflowError):
             return None
-        return f"{moved.year:04}{moved:%m%d}{found[2]}"
+        return f"{moved.year:04}{moved:%m%d}{found[1]}"
 
     def _digest(self, kind: str, text: str) -> bytes:
         return hmac.digest(self._key, f"{kind}\\{text}".encode(), hashlib.sha256)

@@ -2,7 +2,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from pydicom import DataElement, Dataset
+from pydicom import DataElement, Dataset, config
 from pydicom.sequence import Sequence
 
 from shared.dicom.deidentification.burned_in import may_name_somebody
@@ -12,10 +12,13 @@ from shared.dicom.deidentification.profile import Option, Profile
 from shared.dicom.deidentification.pseudonyms import Pseudonyms
 from shared.dicom.deidentification.table import Action, actions
 from shared.dicom.dictionary import known_vr
+from shared.dicom.quiet import quiet
 from shared.errors import InvalidRequestError
 from tests.builders import dataset, image, part10
 
 PSEUDONYMS = Pseudonyms(b"k" * 32)
+_FULL_DATES = Option.RETAIN_LONGITUDINAL_TEMPORAL_FULL_DATES
+_MODIFIED_DATES = Option.RETAIN_LONGITUDINAL_TEMPORAL_MODIFIED_DATES
 
 
 def deidentified(source: Dataset, *options: Option, by: Pseudonyms = PSEUDONYMS) -> Dataset:
@@ -28,6 +31,15 @@ def _item(**keywords: object) -> Dataset:
     for keyword, value in keywords.items():
         setattr(item, keyword, value)
     return item
+
+
+def _with_moment(tag: int, value: str, **keywords: str) -> Dataset:
+    """A data set as it is read with a moment that pydicom would not write."""
+    source = dataset(**keywords)
+    vr = str(known_vr(tag))
+    with quiet():
+        source.add(DataElement(tag, vr, value, validation_mode=config.IGNORE))
+    return source
 
 
 def test_uids_of_one_study_stay_linked() -> None:
@@ -97,6 +109,75 @@ def test_the_sixteen_groups_of_overlays_and_curves_go_in_items_too() -> None:
     assert [element.keyword for element in left] == ["CodeMeaning"]
 
 
+@pytest.mark.parametrize(
+    ("tag", "vr", "value"),
+    [
+        (0x00142006, "LO", "Doe^Jane"),
+        (0x0040A067, "LO", "Doe^Jane"),
+        (0x00081090, "PN", "Doe^Jane"),
+        (0x0008041F, "LO", "20200101"),
+        (0x00140102, "SH", "20200101"),
+        (0x00200010, "DA", "20200101"),
+        (0x00140103, "UN", b"101112"),
+    ],
+)
+def test_names_and_moments_go_whether_they_are_written_so_or_meant(
+    tag: int, vr: str, value: str | bytes
+) -> None:
+    item = Dataset()
+    item.add(DataElement(tag, vr, value))
+    source = dataset(PurposeOfReferenceCodeSequence=Sequence([item]))
+    source.add(DataElement(tag, vr, value))
+    deidentified(source)
+    assert not source[tag].value
+    assert not source.PurposeOfReferenceCodeSequence[0][tag].value
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "left"),
+    [(0x00080020, "TM", "000000"), (0x00080030, "DA", "19000101"), (0x00080020, "LO", "REMOVED")],
+)
+def test_moments_that_are_written_as_others_are_not_taken_for_moved(
+    tag: int, vr: str, left: str
+) -> None:
+    source = dataset()
+    with quiet():
+        source.add(DataElement(tag, vr, "20200101", validation_mode=config.IGNORE))
+    deidentified(source, _MODIFIED_DATES)
+    assert source[tag].value == left
+
+
+def test_each_patient_in_items_has_one_pseudonym_that_is_the_same_elsewhere() -> None:
+    one = _item(
+        PatientName="Mouse^One", PatientID="M1", IssuerOfPatientID="A", StudyDate="20200301"
+    )
+    two = _item(PatientName="Mouse^Two", PatientID="M2")
+    same = _item(PatientName="Top^A", PatientID="TOP")
+    unnamed = _item(PatientName="Top^A")
+    source = dataset(PatientID="TOP", IssuerOfPatientID="A")
+    source.SourcePatientGroupIdentificationSequence = Sequence([one, two, same, unnamed])
+    alone = [
+        dataset(PatientID="M1", IssuerOfPatientID="A", StudyDate="20200301"),
+        dataset(PatientID="M2"),
+    ]
+    for each in (source, *alone):
+        deidentified(each, _MODIFIED_DATES)
+    items = source.SourcePatientGroupIdentificationSequence
+    named = [item.PatientID for item in items[:3]]
+    assert named == [alone[0].PatientID, alone[1].PatientID, source.PatientID]
+    assert [item.PatientName for item in items] == [*named, source.PatientID]
+    assert len(set(named)) == 3
+    assert items[0].StudyDate == alone[0].StudyDate
+
+
+def test_a_patient_without_an_id_gets_none_from_around() -> None:
+    source = dataset(PatientID="TOP")
+    source.SourcePatientGroupIdentificationSequence = Sequence([_item(PatientID="")])
+    deidentified(source)
+    assert source.PatientID
+    assert not source.SourcePatientGroupIdentificationSequence[0].PatientID
+
+
 def test_items_are_dealt_with_as_deep_as_they_lie() -> None:
     inner = _item(OperatorsName="Roe^Jo", CodeMeaning="kept")
     source = dataset(SharedFunctionalGroupsSequence=Sequence([_item(RequestAttributesSequence=[])]))
@@ -145,6 +226,55 @@ def test_modified_dates_keep_their_distances_within_a_patient() -> None:
     assert second.StudyDate != "20200301"
     assert other.StudyDate != second.StudyDate
     assert first.LongitudinalTemporalInformationModified == "MODIFIED"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "20200101 Doe^Jane",
+        "20200101Doe",
+        "20200101-20200105",
+        "20200101101112.1234567",
+        "20200101101112+0100 Jane",
+        "2020010110\n",
+        "2020",
+        "20200230",
+        "00010101",
+    ],
+)
+def test_a_date_with_more_beside_it_is_replaced(value: str) -> None:
+    source = deidentified(_with_moment(0x0008002A, value), _MODIFIED_DATES)
+    assert source.AcquisitionDateTime == "19000101000000"
+
+
+@pytest.mark.parametrize(
+    "rest", ["", "10", "1011", "101112", "101112.5", "101112.123456+0100", "-0500", "10 ", "\0"]
+)
+def test_the_time_beside_a_date_stays_with_its_zone(rest: str) -> None:
+    source = _with_moment(0x0008002A, f"20200101{rest}", StudyDate="20200101")
+    deidentified(source, _MODIFIED_DATES)
+    assert source.AcquisitionDateTime == source.StudyDate + rest.strip(" \0")
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [("101112.5", "101112.5"), ("10 ", "10"), ("101112 Doe^Jane", "000000"), ("Jane", "000000")],
+)
+def test_a_time_stays_and_what_is_beside_it_does_not(value: str, left: str) -> None:
+    source = deidentified(_with_moment(0x00080030, value), _MODIFIED_DATES)
+    assert source.StudyTime.strip() == left
+
+
+@pytest.mark.parametrize("value", ["20200101 Doe^Jane", "Jane", "2020 about"])
+def test_words_do_not_stay_with_full_dates(value: str) -> None:
+    source = deidentified(_with_moment(0x0008002A, value), _FULL_DATES)
+    assert source.AcquisitionDateTime == "19000101000000"
+
+
+@pytest.mark.parametrize("value", ["2020", "2020.01.01", "20200101101112.5+0100", "20200101-"])
+def test_full_dates_stay_in_the_formats_of_old_too(value: str) -> None:
+    source = deidentified(_with_moment(0x0008002A, value), _FULL_DATES)
+    assert source.AcquisitionDateTime == value
 
 
 @pytest.mark.parametrize(
@@ -209,6 +339,15 @@ def test_safe_private_attributes_stay_with_their_creator_and_no_other() -> None:
     assert source[0x0019100C].value == 1000
     assert source[0x00190010].value == "SIEMENS MR HEADER"
     assert 0x0019100B not in source
+
+
+@pytest.mark.parametrize("vr", ["PN", "UI", "DA", "DT", "TM", "LT", "ST", "UC", "UR", "UT", "SQ"])
+def test_private_attributes_that_are_written_as_what_identifies_are_not_safe(vr: str) -> None:
+    source = dataset()
+    block = source.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+    block.add_new(0x0C, vr, [] if vr == "SQ" else "20200101" if vr in ("DA", "DT") else "10")
+    deidentified(source, Option.RETAIN_SAFE_PRIVATE)
+    assert not [tag for tag in source.keys() if tag.is_private]  # noqa: SIM118 - of elements
 
 
 @pytest.mark.parametrize(
