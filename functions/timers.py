@@ -73,8 +73,13 @@ async def sweep_tombstones(timer: func.TimerRequest) -> None:  # noqa: ARG001
     """Remove tombstones whose instances have no blobs any more, or are there."""
     services = wiring.services()
     with observed_run(services.telemetry, "timer_sweep_tombstones") as run:
-        now = datetime.now(UTC)
-        run.did(blobs=await tombstones.sweep_tombstones(services.blobs, services.deletions, now))
+        removed = await tombstones.sweep_tombstones(
+            services.blobs,
+            services.deletions,
+            datetime.now(UTC),
+            orphan_age=services.settings.orphan_age_seconds,
+        )
+        run.did(blobs=removed)
 
 
 @blueprint.function_name("timer_sync_fhir")

@@ -65,6 +65,8 @@ def main() -> None:
     )
     for name in rebuilt.damaged:
         sys.stdout.write(f"damaged: {name}\n")
+    for name in rebuilt.doubtful:
+        sys.stdout.write(f"doubtful: {name}\n")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class SqlDeletions(Deletions):
 
     async def replaced_by(
         self, partition: Partition, instances: Sequence[NewInstance]
-    ) -> Sequence[str]:
+    ) -> Mapping[str, ResourcePath]:
         """See Deletions."""
         return await self._database.read(lambda c: _replaced_by(c, partition.key, instances))
 
@@ -147,9 +147,9 @@ def _blob_ids(instances: Sequence[NewInstance]) -> Iterator[Sequence[str]]:
 
 def _replaced_by(
     connection: Connection, partition_key: int, instances: Sequence[NewInstance]
-) -> list[str]:
+) -> dict[str, ResourcePath]:
     digests = {item.path: item.file.sha256 for item in instances}
-    replaced = []
+    replaced = {}
     for some in batched(instances, ROWS_AT_ONCE, strict=False):
         parameters = {
             "partition_key": partition_key,
@@ -162,7 +162,7 @@ def _replaced_by(
             # The very same file replaces nothing, unless it was updated.
             is_same = sha256 == digests.get(path) and head_id is None
             if path in digests and not is_same:
-                replaced.append(blob_id)
+                replaced[blob_id] = path
     return replaced
 
 

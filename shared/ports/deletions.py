@@ -59,8 +59,8 @@ class Deletions(Protocol):
 
     async def replaced_by(
         self, partition: Partition, instances: Sequence[NewInstance]
-    ) -> Sequence[str]:
-        """The blob ids of the instances whose place others would take, if they were there now."""
+    ) -> Mapping[str, ResourcePath]:
+        """The instances whose place others would take if they were there now, by blob ids."""
 
     async def uses(self, blob_ids: Collection[str]) -> Mapping[str, BlobUse]:
         """Why the blobs of instances are there, of those whose blobs are."""

@@ -38,17 +38,25 @@ class Delete:
                 return
         # Instances arrive all the time: those that came last are noted behind.
         deleted = self._found(await self._index.delete(partition, path, until), path)
-        new = {instance.file.blob_id for instance in deleted} - noted
-        if new:
-            await add_tombstone(self._blobs, sorted(new), until)
+        await self._bury(partition, deleted, noted, until)
 
     async def _note(
         self, partition: Partition, path: ResourcePath, noted: set[str], until: datetime
     ) -> None:
-        present = [item.file.blob_id async for item in self._index.instances(partition, path)]
-        new = [blob_id for blob_id in present if blob_id not in noted]
+        present = [item async for item in self._index.instances(partition, path)]
+        await self._bury(partition, present, noted, until)
+
+    async def _bury(
+        self,
+        partition: Partition,
+        instances: Sequence[StoredInstance],
+        noted: set[str],
+        until: datetime,
+    ) -> None:
+        paths = {item.file.blob_id: item.path for item in instances}
+        new = {blob_id: path for blob_id, path in paths.items() if blob_id not in noted}
         if new:
-            await add_tombstone(self._blobs, new, until)
+            await add_tombstone(self._blobs, partition.name, new, until)
             noted.update(new)
 
     @staticmethod

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from itertools import batched
 
 from shared.dicom.blob_names import (
-    UPDATES,
     blob_id_of,
     day_of,
     dicom_blob,
@@ -32,14 +31,15 @@ from shared.ports import (
 )
 from shared.services.kept_instance import UNREADABLE, kept_instance
 from shared.services.read_ahead import read_ahead
+from shared.services.rebuild_evidence import Evidence, gather_evidence
 from shared.services.tag_sets import kept_tag_set
-from shared.services.tombstones import buried, read_tombstone
-from shared.services.update_notes import noted_heads
+from shared.services.tombstones import Buried
 
 _BATCH_INSTANCES = 256
 _READS_AT_ONCE = 32
 _NAMES_AT_ONCE = 1000
 _FOREVER = datetime.max.replace(tzinfo=UTC)
+_NOTHING_KNOWN = Evidence(Buried({}, {}), {}, {}, {}, ())
 
 type _Found = tuple[str, NewInstance, Mapping[int, str]]
 """Name of the partition, the instance, and by which extended query tags it cannot be indexed."""
@@ -54,11 +54,14 @@ class Rebuilt:
         left_out: How many metadata blobs were not: their instance was deleted, was never wholly
             written, or has another blob or newer version; or they are damaged.
         damaged: Names of blobs that should be whole and are not; they are kept for repair.
+        doubtful: Names of metadata blobs of whole instances that are left out although no
+            tombstone names them, and whose file is not put back under another blob; they are kept.
     """
 
     instances: int
     left_out: int
     damaged: tuple[str, ...]
+    doubtful: tuple[str, ...]
 
 
 class Rebuild:
@@ -68,6 +71,10 @@ class Rebuild:
     blob ids were drawn, those of their heads where they were updated. Where instances of one
     request contradict each other about their study, it may follow another of them than before, as
     a request draws several ids at once.
+    A Store that was not answered may have left blobs of an instance beside those of another Store
+    of it. Of such, what was updated since is put back, else what took the place of another, else
+    the oldest; none that a deletion or replacement came after. As this may err, none of those
+    with another file is removed.
     Series documents are removed, as the new index would take their names for those of its own.
     Extended query tags are as they were when they last were added or deleted; those by which some
     instance cannot be indexed are disabled.
@@ -82,22 +89,24 @@ class Rebuild:
         self._tag_values = tag_values
         self._tag_set = TagSet()
         self._files: dict[str, int] = {}
-        self._deleted: Mapping[str, datetime] = {}
-        self._newest_heads: Mapping[str, str] = {}
+        self._evidence = _NOTHING_KNOWN
         self._damaged: list[str] = []
+        self._doubtful: list[str] = []
 
     async def run(self) -> Rebuilt:
         """Read all metadata blobs, oldest day first, and add what they describe."""
         self._tag_set = await self._tags.restore(*await kept_tag_set(self._blobs))
-        self._deleted = await self._blob_ids_deleted()
         self._files = {blob.name: blob.length for blob in await self._listed("dicom/", "frames/")}
         days = await self._metadata_by_day()
-        self._newest_heads = await self._heads({blob_id for day in days for blob_id in day})
+        blob_ids = {blob_id for day in days for blob_id in day}
+        self._evidence = await gather_evidence(self._blobs, blob_ids, self._files)
+        self._damaged += self._evidence.damaged
+        deleted = self._evidence.buried.blob_ids
+        left_out = {*deleted, *self._evidence.newest_heads}
         found = kept = 0
         for day in days:
             found += len(day)
-            await self._let_wait(day.keys() & self._deleted.keys())
-            left_out = {*self._deleted, *self._newest_heads}
+            await self._let_wait(day.keys() & deleted.keys())
             living = [day[blob_id] for blob_id in sorted(day.keys() - left_out)]
             batch: list[_Found] = []
             async for item in read_ahead(_each(living), self._read, depth=_READS_AT_ONCE):
@@ -108,33 +117,10 @@ class Rebuild:
                     batch = []
             kept += await self._add(batch)
         await self._remove_series_documents()
-        return Rebuilt(kept, found - kept, tuple(self._damaged))
+        return Rebuilt(kept, found - kept, tuple(self._damaged), tuple(self._doubtful))
 
     async def _listed(self, *prefixes: str) -> list[BlobInfo]:
         return [blob for prefix in prefixes async for blob in self._blobs.list(prefix)]
-
-    async def _blob_ids_deleted(self) -> Mapping[str, datetime]:
-        tombstones = []
-        for blob in await self._listed("tombstones/"):
-            try:
-                tombstones.append(await read_tombstone(self._blobs, blob.name))
-            except UNREADABLE:
-                self._damaged.append(blob.name)
-        return buried(tombstones)
-
-    async def _heads(self, blob_ids: Collection[str]) -> Mapping[str, str]:
-        """By the blob ids of updated files, the ids of the newest heads that are whole."""
-        newest: dict[str, str] = {}
-        for blob in await self._listed(UPDATES):
-            try:
-                noted = await noted_heads(self._blobs, blob.name)
-            except UNREADABLE:
-                self._damaged.append(blob.name)
-                continue
-            for head_id, blob_id in noted.items():
-                if head_id in blob_ids and dicom_blob(head_id) in self._files:
-                    newest[blob_id] = max(newest.get(blob_id, ""), head_id)
-        return newest
 
     async def _metadata_by_day(self) -> Sequence[Mapping[str, str]]:
         """Names of metadata blobs by blob id, a mapping for each day."""
@@ -155,36 +141,45 @@ class Rebuild:
             found = await asyncio.to_thread(_unpacked, content, self._tag_set)
         except UNREADABLE:
             found = None
-        file = None if found is None else found[1].file
-        own_length = None if file is None else (file.head or file).length
-        if file is None or (file.metadata_id, own_length) != (blob_id, length):
+        if found is None or not _fits(found[1].file, blob_id, length):
             await self._keep_damaged(name, blob_id)
             return None
-        if not self._is_current(file):
-            await self._index.add_deleted_blobs([dicom_blob(blob_id), name], datetime.now(UTC))
-            return None
-        needed = instance_blobs(file.blob_id, has_frames_blob=file.frames == "blob")
-        needed_files = {*needed} - {metadata_blob(file.blob_id)}
-        return found if self._files.keys() >= needed_files else None
+        return found if await self._is_wanted(name, *found[:2]) else None
 
-    def _is_current(self, file: InstanceFile) -> bool:
-        """Whether a version is the newest of its file; a head may never have been put in place."""
-        return file.head is None or (
-            self._newest_heads.get(file.blob_id) == file.head.blob_id
-            and file.blob_id not in self._deleted
-        )
+    async def _is_wanted(self, name: str, partition_name: str, instance: NewInstance) -> bool:
+        """Whether a metadata blob tells what the index had; if not, see to its blobs."""
+        file = instance.file
+        if not self._evidence.is_current(file):
+            head = [dicom_blob(file.metadata_id), name]
+            await self._index.add_deleted_blobs(head, datetime.now(UTC))
+            return False
+        has_all = self._files.keys() >= {*_names(file)} - {metadata_blob(file.blob_id), name}
+        if not has_all and file.head is not None:
+            # Only what was whole is updated, so this is no write that was cut short.
+            await self._keep_damaged(name, file.metadata_id)
+        elif has_all and self._evidence.is_ousted((partition_name, instance.path), file.blob_id):
+            await self._keep_doubtful(file)
+            return False
+        return has_all
 
     async def _let_wait(self, blob_ids: Collection[str]) -> None:
         """Let the blobs of what is gone wait for their removal as they did before."""
         for blob_id in blob_ids:
             names = instance_blobs(blob_id, has_frames_blob=True)
-            await self._index.add_deleted_blobs(names, self._deleted[blob_id])
+            until = self._evidence.buried.blob_ids[blob_id]
+            await self._index.add_deleted_blobs(names, until)
 
     async def _keep_damaged(self, name: str, blob_id: str) -> None:
         self._damaged.append(name)
         # They have no row: without this the sweeper would remove the file too.
-        names = instance_blobs(blob_id, has_frames_blob=True)
-        await self._index.add_deleted_blobs(names, _FOREVER)
+        for one in (blob_id, self._evidence.updated_by.get(blob_id)):
+            if one is not None:
+                names = instance_blobs(one, has_frames_blob=True)
+                await self._index.add_deleted_blobs(names, _FOREVER)
+
+    async def _keep_doubtful(self, file: InstanceFile) -> None:
+        self._doubtful.append(metadata_blob(file.metadata_id))
+        await self._index.add_deleted_blobs(_names(file), _FOREVER)
 
     async def _add(self, batch: Sequence[_Found]) -> int:
         added = 0
@@ -192,9 +187,20 @@ class Rebuild:
             partition = await self._index.create_partition(name)
             found = [(instance, errors) for one, instance, errors in batch if one == name]
             outcomes = await self._index.commit(partition, [instance for instance, _ in found])
-            added += sum(not isinstance(outcome, AlreadyStored) for outcome in outcomes)
+            for (instance, _), outcome in zip(found, outcomes, strict=True):
+                if isinstance(outcome, AlreadyStored):
+                    await self._leave_out(instance.file, outcome)
+                else:
+                    added += 1
             await self._note_errors(partition, found, outcomes)
         return added
+
+    async def _leave_out(self, file: InstanceFile, there: AlreadyStored) -> None:
+        """Keep what has another blob of its instance in its place, unless its file is the same."""
+        if file.head is None and file.sha256 == there.sha256:
+            await self._index.add_deleted_blobs(_names(file), datetime.now(UTC))
+        else:
+            await self._keep_doubtful(file)
 
     async def _note_errors(
         self,
@@ -220,6 +226,19 @@ class Rebuild:
 def _unpacked(content: Buffer, tag_set: TagSet) -> _Found:
     kept = kept_instance(content, tag_set)
     return kept.partition_name, kept.instance, kept.tag_errors
+
+
+def _fits(file: InstanceFile, blob_id: str, length: int) -> bool:
+    """Whether a metadata blob tells of the file or head of its own name and of this length."""
+    return (file.metadata_id, (file.head or file).length) == (blob_id, length)
+
+
+def _names(file: InstanceFile) -> list[str]:
+    """The blobs of an instance, and those of its head."""
+    names = [*instance_blobs(file.blob_id, has_frames_blob=file.frames == "blob")]
+    if file.head is not None:
+        names += instance_blobs(file.head.blob_id, has_frames_blob=False)
+    return names
 
 
 async def _each(names: Sequence[str]) -> AsyncIterator[str]:

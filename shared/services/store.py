@@ -1,7 +1,7 @@
 """Store: take instances into the archive (PS3.18 10.5, 2025b)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -226,7 +226,7 @@ class _Request:
             outcomes = await self._service.index.commit(
                 self._partition, instances, replaced_until=until if self._replaces else None
             )
-            await self._bury_others(outcomes, noted, until)
+            await self._bury_others(instances, outcomes, noted, until)
         except TagSetChangedError:
             self.tag_set = await self._service.tag_set.read()
             self._waiting = [*batch, *self._waiting]  # No instance fails for it.
@@ -248,18 +248,36 @@ class _Request:
     async def _bury(self, instances: Sequence[NewInstance], until: datetime) -> frozenset[str]:
         """Note what is about to be replaced, lest a crash lets a rebuilt index bring it back."""
         replaced = await self._service.deletions.replaced_by(self._partition, instances)
-        if replaced:
-            await add_tombstone(self._service.blobs, replaced, until)
+        await self._note_replaced(replaced, instances, until)
         return frozenset(replaced)
 
     async def _bury_others(
-        self, outcomes: Sequence[CommitOutcome], noted: frozenset[str], until: datetime
+        self,
+        instances: Sequence[NewInstance],
+        outcomes: Sequence[CommitOutcome],
+        noted: frozenset[str],
+        until: datetime,
     ) -> None:
         """Note what came after the others were noted, and was replaced all the same."""
-        committed = (outcome for outcome in outcomes if isinstance(outcome, Committed))
-        replaced = {outcome.replaced_blob_id for outcome in committed} - {None, *noted}
-        if replaced:
-            await add_tombstone(self._service.blobs, sorted(filter(None, replaced)), until)
+        replaced: dict[str, ResourcePath] = {}
+        for item, outcome in zip(instances, outcomes, strict=True):
+            blob_id = outcome.replaced_blob_id if isinstance(outcome, Committed) else None
+            if blob_id is not None and blob_id not in noted:
+                replaced[blob_id] = item.path
+        await self._note_replaced(replaced, instances, until)
+
+    async def _note_replaced(
+        self,
+        replaced: Mapping[str, ResourcePath],
+        instances: Sequence[NewInstance],
+        until: datetime,
+    ) -> None:
+        if not replaced:
+            return
+        places = set(replaced.values())
+        successors = [item.file.blob_id for item in instances if item.path in places]
+        name = self._partition.name
+        await add_tombstone(self._service.blobs, name, replaced, until, successors)
 
     def _outcome(self, written: WrittenInstance, outcome: CommitOutcome) -> StoreOutcome:
         if isinstance(outcome, AlreadyStored) and not self._is_retry(written, outcome):

@@ -5,26 +5,33 @@ of what is said of an instance, the newest counts. Each is written before the in
 that whatever the index has is in the blobs too: no crash brings back what was deleted. A crash
 between the two leaves one that says what did not happen, and whose request was never answered; it
 is withdrawn once it is compared with the index.
+
+A store that was never answered may have left blobs of the same instance, which no tombstone names
+by their ids. Those that are older than what is said of the instance are out as well.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import orjson
 
 from shared.dicom.blob_names import blob_id_of, new_blob_id, time_of, tombstone_blob
+from shared.dicom.resource import ResourcePath
+from shared.dicom.uid import Uid
 from shared.ports import BlobStore, BlobUse, Deletions
+from shared.services.kept_instance import UNREADABLE
 
 _PREFIX = "tombstones/"
 _SETTLED = timedelta(hours=1)
 """After which nobody is still between a tombstone and the change of the index that it tells."""
 _MOST_PER_RUN = 5000
 
-_UNREADABLE = (ValueError, LookupError, TypeError)
-
 _log = logging.getLogger(__name__)
+
+type Place = tuple[str, ResourcePath]
+"""An instance: the name of its partition, and its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +42,40 @@ class Tombstone:
         id: Drawn when it was written, so that ids sort by time.
         blob_ids: Of the instances.
         until: How long their blobs stay, UTC; None where they are restored.
+        places: Which instances they are; older tombstones do not tell it.
+        successors: The blob ids of what takes their places, where they are replaced.
     """
 
     id: str
     blob_ids: frozenset[str]
     until: datetime | None
+    places: Mapping[str, Place] = field(default_factory=dict)
+    successors: frozenset[str] = frozenset()
 
 
-async def add_tombstone(blobs: BlobStore, blob_ids: Sequence[str], until: datetime) -> None:
-    """Note that instances are about to be deleted or replaced; their blobs stay until a time."""
-    tombstone = {"until": until, "blobIds": blob_ids}
+async def add_tombstone(
+    blobs: BlobStore,
+    partition_name: str,
+    paths: Mapping[str, ResourcePath],
+    until: datetime,
+    successors: Collection[str] = (),
+) -> None:
+    """Note that instances are about to be deleted, or replaced by others.
+
+    Args:
+        blobs: Where it is noted.
+        partition_name: Where the instances are.
+        paths: Which instances, by their blob ids.
+        until: How long their blobs stay.
+        successors: The blob ids of those that take their places.
+    """
+    tombstone = {
+        "until": until,
+        "blobIds": list(paths),
+        "partition": partition_name,
+        "paths": [(path.study, path.series, path.instance) for path in paths.values()],
+        "successors": list(successors),
+    }
     await blobs.put(tombstone_blob(new_blob_id()), orjson.dumps(tombstone))
 
 
@@ -59,37 +90,75 @@ async def read_tombstone(blobs: BlobStore, name: str) -> Tombstone:
     """Read one.
 
     Raises:
-        ValueError: It is damaged, as it also is with LookupError and TypeError.
+        ValueError: It is damaged, as it also is with any other of UNREADABLE.
     """
     told = orjson.loads(bytes(await blobs.get(name)))
     until = None if told.get("restored") else datetime.fromisoformat(told["until"])
-    return Tombstone(str(blob_id_of(name)), frozenset(told["blobIds"]), until)
+    blob_ids, paths = told["blobIds"], told.get("paths")
+    places: dict[str, Place] = {}
+    if paths is not None:
+        partition_name = told["partition"]
+        for blob_id, uids in zip(blob_ids, paths, strict=True):
+            places[blob_id] = partition_name, ResourcePath(*map(Uid, uids))
+    successors = frozenset(told.get("successors", ()))
+    return Tombstone(str(blob_id_of(name)), frozenset(blob_ids), until, places, successors)
 
 
-def buried(tombstones: Iterable[Tombstone]) -> Mapping[str, datetime]:
-    """The blob ids of what is gone, and how long its blobs stay."""
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """What tombstones say together.
+
+    Attributes:
+        blob_ids: Of what is gone, and how long its blobs stay.
+        last: The id of the last tombstone of an instance, and the blob ids that it leaves there.
+    """
+
+    blob_ids: Mapping[str, datetime]
+    last: Mapping[Place, tuple[str, frozenset[str]]]
+
+    def is_outdated(self, place: Place, blob_id: str) -> bool:
+        """Whether blobs that no tombstone names are older than what is said of their instance."""
+        if place not in self.last:
+            return False
+        id_, successors = self.last[place]
+        return blob_id < id_ and blob_id not in successors
+
+
+def buried(tombstones: Iterable[Tombstone]) -> Buried:
+    """Put together what tombstones say: of each instance the newest counts."""
     gone: dict[str, datetime] = {}
+    places: dict[str, Place] = {}
+    last: dict[Place, tuple[str, frozenset[str]]] = {}
     for one in sorted(tombstones, key=lambda tombstone: tombstone.id):
+        places |= one.places
         for blob_id in one.blob_ids:
+            successors = one.successors
             if one.until is None:
                 gone.pop(blob_id, None)
+                successors = frozenset({blob_id})
             else:
                 gone[blob_id] = one.until
-    return gone
+            if blob_id in places:
+                last[places[blob_id]] = one.id, successors
+    return Buried(gone, last)
 
 
-async def sweep_tombstones(blobs: BlobStore, deletions: Deletions, now: datetime) -> int:
+async def sweep_tombstones(
+    blobs: BlobStore, deletions: Deletions, now: datetime, *, orphan_age: timedelta
+) -> int:
     """Remove those that nothing needs any more, and tell how many.
 
-    One is needed as long as blobs are there that it keeps from coming back; one that restores, as
-    long as there is an older one of the same instances. Those that contradict the index tell of
-    something that was cut short.
+    One is needed as long as blobs are there that it keeps from coming back, also those that no row
+    names; one that restores, as long as there is an older one of the same instances. Those that
+    contradict the index tell of something that was cut short.
     """
     found = await _settled(blobs, now)
     uses = await deletions.uses({blob_id for one in found for blob_id in one.blob_ids})
     stored = frozenset(blob_id for blob_id, use in uses.items() if use is BlobUse.STORED)
     burials = [one for one in found if one.until is not None]
-    kept = [one for one in burials if not _is_over(one, uses, now)]
+    # Blobs without a row may be twice as old before a sweeper comes by that was held up.
+    oldest = now - 2 * orphan_age
+    kept = [one for one in burials if not _is_over(one, uses, now, oldest)]
     revivals = [one for one in found if one.until is None]
     needed = [one for one in revivals if any(_undoes(one, older, stored) for older in kept)]
     for one in kept:
@@ -105,9 +174,9 @@ async def sweep_tombstones(blobs: BlobStore, deletions: Deletions, now: datetime
     return len(removed)
 
 
-def _is_over(one: Tombstone, uses: Mapping[str, BlobUse], now: datetime) -> bool:
+def _is_over(one: Tombstone, uses: Mapping[str, BlobUse], now: datetime, oldest: datetime) -> bool:
     """Whether all its instances are stored (again), or gone with their blobs."""
-    is_due = one.until is not None and one.until <= now
+    is_due = one.until is not None and one.until <= now and time_of(one.id) <= oldest
     return all(
         uses.get(blob_id) is BlobUse.STORED or (is_due and blob_id not in uses)
         for blob_id in one.blob_ids
@@ -131,7 +200,7 @@ async def _settled(blobs: BlobStore, now: datetime) -> list[Tombstone]:
     for name in sorted(names, key=lambda name: name.rpartition("/")[2])[:_MOST_PER_RUN]:
         try:
             found.append(await read_tombstone(blobs, name))
-        except _UNREADABLE:
+        except UNREADABLE:
             # It is kept: what it tells may be found out by whoever repairs it.
             _log.warning("tombstones: %s cannot be read", name)
     return found

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Buffer, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +302,28 @@ async def test_of_two_blobs_of_one_instance_the_older_one_is_put_back(tmp_path: 
         assert await _blob_id(archive, dataset) == older
 
 
+@pytest.mark.parametrize("is_same", [False, True])
+async def test_of_two_blobs_of_one_instance_the_other_one_is_kept_unless_it_is_the_same(
+    tmp_path: Path, *, is_same: bool
+) -> None:
+    dataset = _datasets(1)[0]
+    async with _opened(tmp_path) as archive:
+        await _store(archive, "Microsoft.Default", dataset)
+        older, younger = await _blob_id(archive, dataset), new_blob_id()
+        blob = await archive.blobs.get(metadata_blob(older))
+        changed = {} if is_same else {"sha256": "0" * 64}
+        await archive.blobs.put(metadata_blob(younger), _with(blob, blobId=younger, **changed))
+        await archive.blobs.put(dicom_blob(younger), await archive.blobs.get(dicom_blob(older)))
+    rebuilt, _ = await rebuild_index.rebuild(tmp_path)
+    assert (rebuilt.instances, rebuilt.left_out) == (1, 1)
+    assert rebuilt.doubtful == (() if is_same else (metadata_blob(younger),))
+    async with _opened(tmp_path) as archive:
+        assert await archive.index.known_blob_ids([younger]) == {younger}, "no orphan"
+        await archive.cleanup.remove_due(datetime.now(UTC) + timedelta(days=900))
+        left = {blob.name async for blob in archive.blobs.list("dicom/")}
+    assert left == {dicom_blob(one) for one in ([older] if is_same else [older, younger])}
+
+
 async def test_more_instances_than_a_batch_are_put_back(tmp_path: Path) -> None:
     datasets = [builders.dataset(StudyInstanceUID="2.25.1") for _ in range(260)]
     async with _opened(tmp_path) as archive:
@@ -326,13 +348,19 @@ async def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     async with _opened(tmp_path) as archive:
         await _store(archive, "Microsoft.Default", dataset)
         await archive.blobs.put(name := tombstone_blob(new_blob_id()), b"[")
+        blob_id, other = await _blob_id(archive, dataset), new_blob_id()
+        blob = await archive.blobs.get(metadata_blob(blob_id))
+        doubtful = _with(blob, blobId=other, sha256="0" * 64)
+        await archive.blobs.put(metadata_blob(other), doubtful)
+        await archive.blobs.put(dicom_blob(other), await archive.blobs.get(dicom_blob(blob_id)))
     _without_index(tmp_path)
     command = [sys.executable, "-m", "shared.rebuild_index", "--data", str(tmp_path)]
     done = await asyncio.to_thread(
         subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("1 instances are in the new index, 0 were left out; ")
+    assert done.stdout.startswith("1 instances are in the new index, 1 were left out; ")
     assert f"damaged: {name}\n" in done.stdout
+    assert f"doubtful: {metadata_blob(other)}\n" in done.stdout
     async with _opened(tmp_path) as archive:
         assert await _blob_id(archive, dataset)
 

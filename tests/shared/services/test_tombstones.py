@@ -1,5 +1,6 @@
 """A crash between a tombstone and the change of the index, then an index rebuilt from blobs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from pydicom.dataset import Dataset
 
@@ -14,19 +16,20 @@ from shared.adapters.sql_deletions import SqlDeletions
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_tag_table import SqlTagTable
-from shared.dicom.blob_names import metadata_blob
+from shared.dicom.blob_names import blob_id_of, dicom_blob, metadata_blob
 from shared.dicom.resource import ResourcePath
 from shared.dicom.uid import Uid
-from shared.ports import DeletedInstance, Partition
+from shared.ports import DeletedInstance, OperationStatus, Partition
 from shared.services.delete import Delete
 from shared.services.kept_instance import kept_instance
-from shared.services.rebuild import Rebuild
+from shared.services.rebuild import Rebuild, Rebuilt
 from shared.services.restore import Restore
 from shared.services.tombstones import sweep_tombstones
 from shared.wiring import Services
 from tests.archive import blobs_in, open_archive
 from tests.builders import dataset, part10
-from tests.shared.services.requests import path_of, store
+from tests.shared.services.requests import chunks_of, metadata, path_of, retrieve, store
+from tests.shared.services.test_update import NAME, begin, run
 
 GRACE = timedelta(days=3)
 
@@ -62,17 +65,20 @@ def deletions(services: Services) -> SqlDeletions:
 
 
 async def sweep(services: Services, after: timedelta) -> int:
-    return await sweep_tombstones(services.blobs, deletions(services), datetime.now(UTC) + after)
+    now = datetime.now(UTC) + after
+    return await sweep_tombstones(
+        services.blobs, deletions(services), now, orphan_age=services.store.orphan_age
+    )
 
 
 def tombstones(folder: Path) -> list[str]:
     return [name for name in blobs_in(folder) if name.startswith("tombstones/")]
 
 
-async def rebuild(services: Services) -> None:
+async def rebuild(services: Services) -> Rebuilt:
     index: Any = services.index
     tables = SqlTagTable(index), SqlReindexTable(index)
-    await Rebuild(services.blobs, index, *tables).run()
+    return await Rebuild(services.blobs, index, *tables).run()
 
 
 @asynccontextmanager
@@ -88,6 +94,17 @@ async def _stored(services: Services) -> tuple[Partition, Dataset]:
     source = dataset()
     await store(services, partition, [part10(source)])
     return partition, source
+
+
+async def _leave_behind(services: Services, partition: Partition, content: bytes) -> str:
+    """What a store leaves that ends before its commit: the blobs of an instance without a row."""
+    before = {blob.name async for blob in services.blobs.list("metadata/")}
+    index: Any = KilledAt(services.index, "commit", is_done=False)
+    killed = replace(services, store=replace(services.store, index=index))
+    with pytest.raises(Killed):
+        await store(killed, partition, [content])
+    [name] = {blob.name async for blob in services.blobs.list("metadata/")} - before
+    return name
 
 
 @pytest.mark.parametrize("is_done", [False, True])
@@ -213,3 +230,210 @@ async def test_a_replacement_that_is_killed_is_in_the_blobs_as_it_is_in_the_inde
         assert old is not None
         assert found is not None
         assert (found.file.blob_id == old.file.blob_id) is not is_done
+
+
+def _version_of(source: Dataset, number: int) -> bytes:
+    source.StudyDescription = f"Version {number}"
+    return part10(source)
+
+
+async def _is_kept(services: Services, metadata_name: str) -> bool:
+    """Whether neither cleanup nor sweeper removes the blobs, however late they come."""
+    later = datetime.now(UTC) + timedelta(days=900)
+    await services.cleanup.remove_due(later)
+    await services.cleanup.sweep(later)
+    ids = {blob_id_of(blob.name) async for blob in services.blobs.list("dicom/")}
+    return blob_id_of(metadata_name) in ids
+
+
+@pytest.mark.parametrize("grace", ["0", "259200"])
+@pytest.mark.parametrize("is_before", [False, True])
+async def test_what_is_deleted_stays_so_beside_blobs_of_a_store_that_ended_before_its_commit(
+    tmp_path: Path, grace: str, *, is_before: bool
+) -> None:
+    source = dataset()
+    async with open_archive(tmp_path, DELETED_BLOB_GRACE_SECONDS=grace) as services:
+        partition = await services.partitions.resolve(None, create=True)
+        if is_before:
+            left = await _leave_behind(services, partition, part10(source))
+        await store(services, partition, [part10(source)])
+        if not is_before:
+            left = await _leave_behind(services, partition, part10(source))
+        await services.delete.delete(partition, path_of(source))
+        await services.cleanup.remove_due(datetime.now(UTC))
+        await sweep(services, timedelta(hours=2))
+    async with open_archive(tmp_path) as services:
+        outcome = await rebuild(services)
+        assert (outcome.instances, outcome.doubtful) == (0, (left,))
+        assert await _is_kept(services, left)
+
+
+async def test_what_is_stored_again_after_its_deletion_is_put_back(tmp_path: Path) -> None:
+    async with open_archive(tmp_path) as services:
+        partition, source = await _stored(services)
+        await services.delete.delete(partition, path_of(source))
+        await store(services, partition, [part10(source)])
+    async with rebuilt(tmp_path) as found:
+        assert found == {source.SOPInstanceUID}
+
+
+@pytest.mark.parametrize("is_killed_first", [False, True])
+async def test_what_replaced_another_is_put_back_beside_what_a_killed_store_left(
+    tmp_path: Path, *, is_killed_first: bool
+) -> None:
+    source = dataset()
+    old, left_behind, new = (_version_of(source, number) for number in range(3))
+    async with open_archive(tmp_path) as services:
+        partition = await services.partitions.resolve(None, create=True)
+        if is_killed_first:
+            left = await _leave_behind(services, partition, left_behind)
+        await store(services, partition, [old])
+        if not is_killed_first:
+            left = await _leave_behind(services, partition, left_behind)
+        await store(services, partition, [new], replaces=True)
+    async with open_archive(tmp_path) as services:
+        outcome = await rebuild(services)
+        assert (outcome.instances, outcome.doubtful) == (1, (left,))
+        partition = await services.partitions.resolve(None, create=True)
+        assert await retrieve(services, partition, path_of(source)) == [new]
+        assert await _is_kept(services, left)
+        assert await retrieve(services, partition, path_of(source)) == [new]
+
+
+async def test_what_replaced_a_younger_one_is_put_back(tmp_path: Path) -> None:
+    """Its blobs were written first, and its request went on while the other came and went."""
+    source = dataset()
+    slow, quick = _version_of(source, 1), _version_of(source, 2)
+    async with open_archive(tmp_path) as services:
+        partition = await services.partitions.resolve(None, create=True)
+
+        async def bodies() -> AsyncIterator[AsyncIterator[bytes]]:
+            yield chunks_of(slow)
+            while not [blob async for blob in services.blobs.list("metadata/")]:
+                await asyncio.sleep(0.01)
+            await store(services, partition, [quick])
+
+        await services.store.store(partition, bodies(), version=2, replaces=True)
+        assert await retrieve(services, partition, path_of(source)) == [slow]
+    async with open_archive(tmp_path) as services:
+        assert (await rebuild(services)).instances == 1
+        partition = await services.partitions.resolve(None, create=True)
+        assert await retrieve(services, partition, path_of(source)) == [slow]
+
+
+async def test_the_last_of_one_instance_in_one_request_is_put_back(tmp_path: Path) -> None:
+    source = dataset()
+    files = [_version_of(source, number) for number in (0, 1, 2, 2)]
+    async with open_archive(tmp_path) as services:
+        partition = await services.partitions.resolve(None, create=True)
+        await store(services, partition, files[:1])
+        await store(services, partition, files[1:], replaces=True)
+    async with open_archive(tmp_path) as services:
+        outcome = await rebuild(services)
+        assert (outcome.instances, outcome.doubtful) == (1, ())
+        partition = await services.partitions.resolve(None, create=True)
+        assert await retrieve(services, partition, path_of(source)) == [files[-1]]
+
+
+async def test_what_is_restored_is_put_back_beside_what_a_killed_store_left(tmp_path: Path) -> None:
+    source = dataset()
+    left_behind, content = _version_of(source, 1), _version_of(source, 2)
+    async with open_archive(tmp_path) as services:
+        partition = await services.partitions.resolve(None, create=True)
+        left = await _leave_behind(services, partition, left_behind)
+        await store(services, partition, [content])
+        await services.delete.delete(partition, path_of(source))
+        await services.restore.restore(partition, Uid(str(source.StudyInstanceUID)))
+    async with open_archive(tmp_path) as services:
+        assert (await rebuild(services)).doubtful == (left,)
+        partition = await services.partitions.resolve(None, create=True)
+        assert await retrieve(services, partition, path_of(source)) == [content]
+
+
+async def test_a_deletion_in_one_partition_says_nothing_of_another(tmp_path: Path) -> None:
+    source = dataset()
+    async with open_archive(tmp_path) as services:
+        for name in ("ward-a", "ward-b"):
+            partition = await services.partitions.resolve(name, create=True)
+            await store(services, partition, [part10(source)])
+        await services.delete.delete(partition, path_of(source))
+    async with open_archive(tmp_path) as services:
+        assert (await rebuild(services)).instances == 1
+        partition = await services.partitions.resolve("ward-a", create=True)
+        assert await services.index.find_instance(partition, path_of(source))
+
+
+async def test_a_tombstone_without_paths_is_read_as_before(tmp_path: Path) -> None:
+    async with open_archive(tmp_path) as services:
+        partition, source = await _stored(services)
+        await services.delete.delete(partition, path_of(source))
+        [name] = tombstones(tmp_path)
+        told = orjson.loads((tmp_path / name).read_bytes())
+        (tmp_path / name).write_bytes(orjson.dumps({k: told[k] for k in ("until", "blobIds")}))
+        await sweep(services, timedelta(hours=2))
+    async with rebuilt(tmp_path) as found:
+        assert found == set()
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"until":null,"blobIds":[]}', b"\xff"])
+async def test_a_tombstone_of_other_content_stays_and_stops_nothing(
+    tmp_path: Path, content: bytes
+) -> None:
+    async with open_archive(tmp_path) as services:
+        partition, source = await _stored(services)
+        await services.delete.delete(partition, path_of(source))
+        [name] = tombstones(tmp_path)
+        (tmp_path / name).write_bytes(content)
+        assert await sweep(services, timedelta(days=30)) == 0
+        assert tombstones(tmp_path) == [name]
+    async with open_archive(tmp_path) as services:
+        assert (await rebuild(services)).damaged == (name,)
+
+
+async def _update(services: Services, source: Dataset) -> None:
+    operation = await run(services, await begin(services, source.StudyInstanceUID))
+    assert operation.status is OperationStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("is_same", [False, True])
+async def test_what_was_updated_is_put_back_beside_what_a_killed_store_left(
+    tmp_path: Path, *, is_same: bool
+) -> None:
+    source = dataset()
+    left_behind, content = _version_of(source, 1), _version_of(source, 2)
+    async with open_archive(tmp_path) as services:
+        partition = await services.partitions.resolve(None, create=True)
+        left = await _leave_behind(services, partition, content if is_same else left_behind)
+        await store(services, partition, [content])
+        await _update(services, source)
+    async with open_archive(tmp_path) as services:
+        outcome = await rebuild(services)
+        assert (outcome.instances, outcome.doubtful) == (1, (left,))
+        partition = await services.partitions.resolve(None, create=True)
+        [document] = await metadata(services, partition, path_of(source))
+        assert document["00100010"] == NAME["00100010"]
+        assert await _is_kept(services, left)
+
+
+@pytest.mark.parametrize("damage", ["its head is not readable", "its file is gone"])
+async def test_all_that_is_left_of_an_updated_instance_is_kept_for_repair(
+    tmp_path: Path, damage: str
+) -> None:
+    async with open_archive(tmp_path) as services:
+        partition, source = await _stored(services)
+        await _update(services, source)
+        found = await services.index.find_instance(partition, path_of(source))
+        assert found is not None
+        name = metadata_blob(found.file.metadata_id)
+        if damage == "its file is gone":
+            (tmp_path / dicom_blob(found.file.blob_id)).unlink()
+        else:
+            (tmp_path / name).write_bytes(b"rubbish")
+    async with open_archive(tmp_path) as services:
+        outcome = await rebuild(services)
+        assert (outcome.instances, outcome.damaged) == (0, (name,))
+        left = {name for name in blobs_in(tmp_path) if name.startswith(("dicom", "metadata"))}
+        later = datetime.now(UTC) + timedelta(days=900)
+        await services.cleanup.remove_due(later)
+        assert await services.cleanup.sweep(later) == 0
+        assert left < set(blobs_in(tmp_path))
