@@ -329,7 +329,7 @@ TRANSACTIONS: Mapping[str, Transaction] = {
             HTTPStatus.ACCEPTED: (DICOM_JSON,),
             HTTPStatus.CONFLICT: (DICOM_JSON,),
         },
-        errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.GONE),
+        errors=(HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.CONFLICT, HTTPStatus.GONE),
         since_version=2,
     ),
     "fhir_export": Transaction(

@@ -9,7 +9,7 @@ from shared.dicom.blob_names import metadata_blob
 from shared.dicom.resource import ResourcePath
 from shared.dicom.uid import Uid
 from shared.dicomweb.store_report import Failed, FailureReason, Stored, StoreOutcome, StoreReport
-from shared.errors import BlobNotFoundError, TagSetChangedError
+from shared.errors import BlobNotFoundError, ConflictError, NotFoundError, TagSetChangedError
 from shared.ports import BlobStore, DeletedInstance, Deletions, Index, Partition
 from shared.services.kept_instance import UNREADABLE, KeptInstance, kept_instance
 from shared.services.missing import missing
@@ -39,12 +39,13 @@ class Restore:
         as stored already. What is cut short goes on when it is asked for again.
 
         Raises:
-            NotFoundError: Nothing of the study waits; GoneError where it was deleted too long ago.
+            ConflictError: Nothing of the study waits, but instances of it are stored.
+            NotFoundError: It has neither; GoneError where it was deleted too long ago.
         """
         path = ResourcePath(study)
         found = await self._deletions.of_study(partition, study)
         if not found:
-            raise await missing(self._index, partition, path, version=2)
+            raise await self._nothing_to_restore(partition, path)
         outcomes: list[StoreOutcome] = [
             Failed(FailureReason.ALREADY_STORED, item.path) for item in found if item.is_stored
         ]
@@ -53,6 +54,13 @@ class Restore:
         ):
             outcomes += await self._restore(partition, some)
         return StoreReport(outcomes, path)
+
+    async def _nothing_to_restore(
+        self, partition: Partition, path: ResourcePath
+    ) -> ConflictError | NotFoundError:
+        if await self._index.version(partition, path) is None:
+            return await missing(self._index, partition, path, version=2)
+        return ConflictError("Instances of the study are stored, and no deleted ones of it wait.")
 
     async def _restore(
         self, partition: Partition, some: Sequence[DeletedInstance]

@@ -23,8 +23,22 @@ async def test_a_deleted_study_is_restored_and_told_as_store_tells_it(client: Cl
     assert item["00081190"]["Value"] == [HOST + instance]
     assert item["00081150"]["Value"] == [source.SOPClassUID]
     assert (await client.get(f"{study}/metadata", JSON["Accept"])).status_code == 200
-    gone = await client.send("POST", f"{study}/$restore")
-    assert gone.status_code == 410
+
+
+async def test_of_a_study_that_is_there_it_is_not_said_that_it_has_been_deleted(
+    client: Client,
+) -> None:
+    source = dataset()
+    study = f"/v2/studies/{source.StudyInstanceUID}"
+    await client.store("/v2", [part10(source)])
+    never_deleted = await client.send("POST", f"{study}/$restore")
+    await client.send("DELETE", study)
+    await client.send("POST", f"{study}/$restore")
+    restored_before = await client.send("POST", f"{study}/$restore")
+    for refused in (never_deleted, restored_before):
+        assert refused.status_code == 409
+        assert code_of(refused.content) == "Conflict"
+        assert refused.json()["error"]["message"].startswith("Instances of the study are stored")
 
 
 async def test_what_is_stored_again_is_told_as_failed(client: Client) -> None:

@@ -14,7 +14,7 @@ from shared.dicom.resource import Level, ResourcePath
 from shared.dicom.uid import Uid
 from shared.dicomweb.query import parse_query
 from shared.dicomweb.store_report import Failed, FailureReason, Stored, StoreResult
-from shared.errors import GoneError, NotFoundError
+from shared.errors import ConflictError, GoneError, NotFoundError
 from shared.ports import ChangeAction, Operation, OperationStatus, OperationType, Partition
 from shared.services.cleanup import Cleanup
 from shared.services.delete import Delete
@@ -136,7 +136,7 @@ async def test_what_was_replaced_does_not_come_back(
     await store(services, partition, [part10(source)])
     source.StudyDescription = "Newer"
     await store(services, partition, [part10(source)], replaces=True)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ConflictError):
         await services.restore.restore(partition, study_of(source))
 
 
