@@ -4,7 +4,7 @@ What is replaced is noted in the Original Attributes Sequence. Everything else o
 as it is, byte for byte, unless a new value is one that its character set cannot hold: then all its
 text becomes UTF-8.
 
-Standard: PS3.3 C.12.1.1.9 (Original Attributes Sequence), PS3.5 6.1.2, PS3.10 7.1 (2025b).
+Standard: PS3.3 C.12.1.1.9 (Original Attributes Sequence), PS3.5 6.1.2 and 7.1, PS3.10 7.1 (2025b).
 """
 
 import zlib
@@ -39,6 +39,7 @@ _ORIGINAL_ATTRIBUTES = "04000561"
 _MODIFIED_ATTRIBUTES = "04000550"
 _CHARACTER_SET_TAG = Tag(int(SPECIFIC_CHARACTER_SET, 16))
 _OWN_PREAMBLES = (PreambleKind.EMPTY, PreambleKind.OTHER)
+_FIRST_GROUP = 0x0008
 
 
 class NeedsWholeFileError(Exception):
@@ -72,7 +73,8 @@ def update_file(content: bytes, syntax_uid: str, update: Update, document: Docum
 
     Raises:
         NeedsWholeFileError: A header alone cannot be updated.
-        NotAcceptableError: pydicom cannot read the file, or not write it anew.
+        NotAcceptableError: pydicom cannot read the file or not write it anew, or among its data set
+            are elements of commands or of the file meta information.
     """
     dataset = read_data_set(content, syntax_uid, up_to_pixels=False)
     try:
@@ -83,6 +85,7 @@ def update_file(content: bytes, syntax_uid: str, update: Update, document: Docum
 
 
 def _updated(dataset: Dataset, update: Update, document: Document) -> UpdatedFile:
+    _demand_order(dataset)
     behind = {key: held for key, held in document.items() if Tag(int(key, 16)) not in dataset}
     if behind.keys() & {*update.changes, _ORIGINAL_ATTRIBUTES}:
         raise NeedsWholeFileError
@@ -105,6 +108,20 @@ def _updated(dataset: Dataset, update: Update, document: Document) -> UpdatedFil
         _put(dataset, key, element["vr"], content)
     _note(dataset, replaced, update.moment)
     return UpdatedFile(_file(dataset), is_utf_8)
+
+
+def _demand_order(dataset: Dataset) -> None:
+    """See that no element would be moved to the front, where readers look for what is no data set.
+
+    Raises:
+        NotAcceptableError: One of groups that come before those of data sets is not there already.
+    """
+    tags = [tag for tag in dataset.keys() if tag.element]  # noqa: SIM118 - in the order of the file
+    early = sorted(tag for tag in tags if tag.group < _FIRST_GROUP)
+    if tags[: len(early)] != early:
+        raise NotAcceptableError(
+            "The instance has elements among its data set that belong to none."
+        )
 
 
 def _tag(key: str) -> BaseTag:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import pydicom
@@ -172,6 +173,17 @@ def test_a_preamble_of_a_slide_in_two_formats_tells_no_positions_that_have_chang
     assert new[:132] == bytes(128) + b"DICM"
 
 
+@pytest.mark.parametrize("tag", [0x00000011, 0x00020010, 0x00041130, 0x00070001])
+def test_an_element_that_would_come_before_the_data_set_lets_no_file_be_written_anew(
+    tag: int,
+) -> None:
+    content = part10(image())
+    stray = pack("<HH", tag >> 16, tag & 0xFFFF) + b"LO" + pack("<H", 2) + b"X "
+    at = content.index(pack("<HH", 0x0028, 0x0002) + b"US")
+    with pytest.raises(NotAcceptableError):
+        updated(content[:at] + stray + content[at:], NAME)
+
+
 def test_what_was_replaced_before_stays_noted() -> None:
     first = check(part10(image()), NAME)
     assert first is not None
@@ -196,6 +208,15 @@ def test_a_value_is_written_in_the_character_sets_of_the_file_where_they_hold_it
         now = pydicom.dcmread(io.BytesIO(new))
         assert now.SpecificCharacterSet == declared
         assert now.PatientName == name
+
+
+def test_a_value_that_only_the_codec_of_the_default_repertoire_has_makes_all_text_utf_8() -> None:
+    source = dataset(SpecificCharacterSet=["", "ISO 2022 IR 87"], PatientComments="山田")
+    new = check(part10(source), {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Müller"}]}})
+    assert new is not None
+    assert "Müller".encode() in new
+    assert "山田".encode() in new
+    assert pydicom.dcmread(io.BytesIO(new)).SpecificCharacterSet == "ISO_IR 192"
 
 
 def test_a_file_with_text_behind_its_pixels_is_rewritten_whole_where_that_text_changes() -> None:
