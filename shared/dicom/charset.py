@@ -92,8 +92,19 @@ def encode(text: str, encodings: Sequence[str]) -> bytes | None:
     # Delimiters return to the first character set, so what is between them is encoded by itself.
     with quiet():
         parts = [encode_string(part, list(encodings)) for part in _DELIMITERS.split(text)]
+    if encodings[0] == default_encoding and not all(map(_is_within_default, parts)):
+        return None
     encoded = b"".join(parts)
     return encoded if decode(encoded, encodings) == text else None
+
+
+def _is_within_default(part: bytes) -> bool:
+    """Whether what is in the default repertoire is ASCII; its codec takes more."""
+    return all(
+        piece.isascii()
+        for piece in _ESCAPED_PARTS.findall(part)
+        if not piece.startswith(_ESCAPE) or CODES_TO_ENCODINGS.get(piece[:3]) == default_encoding
+    )
 
 
 def _decode_part(part: bytes, encodings: Sequence[str]) -> str:
