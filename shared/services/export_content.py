@@ -97,11 +97,15 @@ def _room() -> Iterator[None]:
 
 
 async def _chunks(found: DeidentifiedFile) -> AsyncIterator[Buffer]:
-    yield found.header
-    offset, left = found.pixels
-    await asyncio.to_thread(found.content.seek, offset)
+    for span in (found.header, found.pixels):
+        async for chunk in _span(found.content, *span):
+            yield chunk
+
+
+async def _span(file: IO[bytes], offset: int, left: int) -> AsyncIterator[Buffer]:
+    await asyncio.to_thread(file.seek, offset)
     while left:
-        chunk = await asyncio.to_thread(found.content.read, min(left, _CHUNK_BYTES))
+        chunk = await asyncio.to_thread(file.read, min(left, _CHUNK_BYTES))
         if not chunk:
             return
         left -= len(chunk)

@@ -1,18 +1,22 @@
 """De-identification of Part 10 files, whose pixel data are copied and never held.
 
+All else of one file is in memory at a time, while it is dealt with, and in temporary files then.
+
 Standard: PS3.10 7.1, PS3.5 7.1 and A.4 (2025b).
 """
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from struct import Struct
 from tempfile import TemporaryFile
 from typing import IO, BinaryIO, cast
 
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
+from pydicom.filebase import DicomIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID
@@ -48,13 +52,14 @@ class DeidentifiedFile:
 
     Attributes:
         path: What it is called now.
-        content: The file it is cut from, to be closed: the one that was given, or an inflated copy.
-        pixels: Where the pixel data element lies in it, offset and length in bytes.
+        content: What it is cut from, to be closed: the file that was given, or an inflated copy.
+        header: Where all that comes before the pixel data lies in it, offset and length in bytes.
+        pixels: Where the pixel data element lies in it, likewise.
     """
 
     path: ResourcePath
-    header: bytes
     content: IO[bytes]
+    header: tuple[int, int]
     pixels: tuple[int, int]
 
 
@@ -63,50 +68,50 @@ def deidentify_file(
 ) -> DeidentifiedFile:
     """De-identify a file of a transfer syntax; a deflated one becomes Explicit VR Little Endian.
 
-    What lies behind the pixel data is left out: padding and signatures.
+    What lies behind the pixel data is left out: padding and signatures. The file that is given is
+    made longer.
 
     Raises:
         BurnedInAnnotationError: Somebody may be named in the pixels.
         InvalidInstanceError: It cannot be read or written so that all of it is judged.
-        OSError: There is no room for what is inflated.
+        OSError: There is no room for what is inflated or written.
     """
-    content, is_inflated = file, transfer_syntax(syntax_uid).is_deflated
-    if is_inflated:
-        content, syntax_uid = _inflated(file), EXPLICIT_VR_LITTLE_ENDIAN
-    try:
-        with quiet():
-            dataset = _read_data_set(content) if is_inflated else _read_file(content)
-            return _deidentified(
-                dataset, (content, syntax_uid), deidentifier, keeps_burned_in=keeps_burned_in
-            )
-    except (*PYDICOM_ERRORS, InvalidInstanceError) as error:
+    with ExitStack() as closing:
+        content, is_inflated = file, transfer_syntax(syntax_uid).is_deflated
         if is_inflated:
-            content.close()
-        if isinstance(error, InvalidInstanceError):
-            raise
+            content = closing.enter_context(_inflated(file))
+            syntax_uid = EXPLICIT_VR_LITTLE_ENDIAN
+        # One file at a time, also while it is written: so much memory there is.
+        with quiet():
+            with _refusing():
+                dataset = _read_data_set(content) if is_inflated else _read_file(content)
+                pixels = _pixels(content, dataset.original_encoding)
+                if not keeps_burned_in and may_name_somebody(dataset):
+                    raise BurnedInAnnotationError("The pixels may name somebody.")
+                deidentifier.deidentify(dataset)
+                path, header = _path(dataset), _encoded(dataset, syntax_uid)
+            start = content.seek(0, os.SEEK_END)
+            content.write(header.getbuffer())
+            length = content.tell() - start
+        closing.pop_all()  # It goes with whoever holds it.
+        return DeidentifiedFile(path, content, (start, length), pixels)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Tell of what cannot be read or written as of an instance that is no good."""
+    try:
+        yield
+    except InvalidInstanceError:
+        raise
+    except PYDICOM_ERRORS as error:
         raise InvalidInstanceError("The instance cannot be de-identified.") from error
 
 
-def _deidentified(
-    dataset: Dataset,
-    source: tuple[IO[bytes], str],
-    deidentifier: Deidentifier,
-    *,
-    keeps_burned_in: bool,
-) -> DeidentifiedFile:
-    content, syntax_uid = source
-    is_implicit, is_little_endian = map(bool, dataset.original_encoding)
-    pixels = _pixels(content, is_implicit=is_implicit, order="<" if is_little_endian else ">")
-    if not keeps_burned_in and may_name_somebody(dataset):
-        raise BurnedInAnnotationError("The pixels may name somebody.")
-    deidentifier.deidentify(dataset)
-    path = parse_path(
+def _path(dataset: Dataset) -> ResourcePath:
+    return parse_path(
         str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID)
     )
-    header = _meta(dataset, syntax_uid) + _encoded(
-        dataset, is_implicit=is_implicit, is_little_endian=is_little_endian
-    )
-    return DeidentifiedFile(path, header, content, pixels)
 
 
 class _Bounded:
@@ -162,8 +167,9 @@ def _read_data_set(file: IO[bytes]) -> Dataset:
     return dataset
 
 
-def _pixels(file: IO[bytes], *, is_implicit: bool, order: str) -> tuple[int, int]:
+def _pixels(file: IO[bytes], encoding: tuple[bool | None, bool | None]) -> tuple[int, int]:
     """Where the pixel data element lies, before which the reading has stopped."""
+    is_implicit, order = encoding[0], "<" if encoding[1] else ">"
     start = file.tell()
     end = file.seek(0, os.SEEK_END)
     file.seek(start)
@@ -200,21 +206,22 @@ def _fragments_end(file: IO[bytes], at: int, end: int, order: str) -> int:
     return end
 
 
-def _meta(dataset: Dataset, syntax_uid: str) -> bytes:
-    """Preamble and file meta information, nothing of which is what it was."""
+def _encoded(dataset: Dataset, syntax_uid: str) -> BytesIO:
+    """Preamble and file meta information, nothing of which is what it was, and the data set."""
+    encoded = BytesIO()
+    encoded.write(bytes(PREAMBLE_LENGTH) + b"DICM")
+    buffer = DicomIO(encoded)
+    write_file_meta_info(buffer, _meta(dataset, syntax_uid), enforce_standard=True)
+    buffer.is_implicit_VR, buffer.is_little_endian = map(bool, dataset.original_encoding)
+    write_dataset(buffer, dataset)
+    return encoded
+
+
+def _meta(dataset: Dataset, syntax_uid: str) -> FileMetaDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(str(dataset.SOPClassUID))
     meta.MediaStorageSOPInstanceUID = UID(str(dataset.SOPInstanceUID))
     meta.TransferSyntaxUID = UID(syntax_uid)
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    buffer = DicomBytesIO()
-    write_file_meta_info(buffer, meta, enforce_standard=True)
-    return bytes(PREAMBLE_LENGTH) + b"DICM" + bytes(buffer.getvalue())
-
-
-def _encoded(dataset: Dataset, *, is_implicit: bool, is_little_endian: bool) -> bytes:
-    buffer = DicomBytesIO()
-    buffer.is_implicit_VR, buffer.is_little_endian = is_implicit, is_little_endian
-    write_dataset(buffer, dataset)
-    return bytes(buffer.getvalue())
+    return meta
