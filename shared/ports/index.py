@@ -148,6 +148,9 @@ class Index(Protocol):
     async def waiting_blobs(self) -> int:
         """How many rows wait, whether their time has come or not."""
 
+    async def postpone_blobs(self, keys: Sequence[int], until: datetime) -> None:
+        """Let rows wait longer, whose blobs cannot be removed now."""
+
     async def forget_blobs(self, keys: Sequence[int]) -> None:
         """Drop rows whose blobs are removed."""
 

@@ -6,12 +6,15 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 from shared.dicom.blob_names import INSTANCE_KINDS, blob_id_of, time_of
-from shared.ports import BlobStore, Index, StateTable
+from shared.errors import StoreUnavailableError
+from shared.ports import BlobStore, DeletedBlobs, Index, StateTable
 
 _DUE_PER_ROUND = 100
 _ROUNDS_PER_RUN = 200
 _DAYS_PER_RUN = 60
 _NAMES_PER_CHECK = 500
+_FAILURES_PER_RUN = 100
+_NEXT_TRY = timedelta(days=1)
 
 _log = logging.getLogger(__name__)
 
@@ -35,18 +38,41 @@ class Cleanup:
         self._max_orphans = max_orphans_per_run
 
     async def remove_due(self, now: datetime) -> int:
-        """Remove blobs whose grace period is over, of 20 000 rows at most, and tell how many."""
-        removed = 0
+        """Remove blobs whose grace period is over, of 20 000 rows at most, and tell how many.
+
+        What cannot be removed although blob storage answers is tried again a day later.
+        """
+        removed = failed = 0
         for _ in range(_ROUNDS_PER_RUN):
             due = await self._index.due_blobs(now, _DUE_PER_ROUND)
-            if not due:
+            if not due or failed >= _FAILURES_PER_RUN:
                 break
-            names = [name for row in due for name in row.names]
-            await self._blobs.delete(names)
-            await self._index.forget_blobs([row.key for row in due])
-            removed += len(names)
+            kept = await self._remove(due)
+            done = [row for row in due if row not in kept]
+            await self._index.forget_blobs([row.key for row in done])
+            if kept:
+                await self._index.postpone_blobs([row.key for row in kept], now + _NEXT_TRY)
+            removed += sum(len(row.names) for row in done)
+            failed += len(kept)
         _log.info("cleanup: %d blobs removed", removed)
+        if failed:
+            _log.error("cleanup: the blobs of %d rows cannot be removed", failed)
         return removed
+
+    async def _remove(self, due: Sequence[DeletedBlobs]) -> Sequence[DeletedBlobs]:
+        """Remove the blobs of rows, and give the rows whose blobs cannot be removed."""
+        if await self._are_removed([name for row in due for name in row.names]):
+            return []
+        return [row for row in due if not await self._are_removed(row.names)]
+
+    async def _are_removed(self, names: Sequence[str]) -> bool:
+        """Remove blobs; False if that does not go although the store answers."""
+        try:
+            await self._blobs.delete(names)
+        except StoreUnavailableError:
+            await self._blobs.check()
+            return False
+        return True
 
     async def sweep(self, now: datetime) -> int:
         """Remove blobs older than the orphan age that no row names, and tell how many.
@@ -72,10 +98,21 @@ class Cleanup:
                 return 0
             if not orphans:  # Whatever cuts this run short, the next one goes on from here.
                 await self._note_swept(day)
-        await self._blobs.delete(orphans)
+        kept = await self._remove_all(orphans)
         if orphans:
             await self._note_swept(max(sorted(days)[:_DAYS_PER_RUN]))
-        return len(orphans)
+        return len(orphans) - kept
+
+    async def _remove_all(self, orphans: Sequence[str]) -> int:
+        """Remove orphans, let wait what cannot be removed, and tell how many that are."""
+        if await self._are_removed(orphans):
+            return 0
+        kept = [name for name in orphans if not await self._are_removed([name])]
+        # With a row each is tried again day by day, and no run stops at it.
+        await self._index.add_deleted_blobs(kept, datetime.now(UTC) + _NEXT_TRY)
+        if kept:
+            _log.error("sweeper: %d blobs cannot be removed", len(kept))
+        return len(kept)
 
     async def _note_swept(self, day: date) -> None:
         # The newest day is looked at again, as the rest of it comes of age.

@@ -112,9 +112,19 @@ async def test_due_blobs_come_oldest_first_and_are_forgotten(index: Index) -> No
     assert [row.names for row in await index.due_blobs(NOW, 9)] == [("dicom/0",)]
 
 
+async def test_postponed_blobs_are_due_when_their_new_time_has_come(index: Index) -> None:
+    await index.add_deleted_blobs(["dicom/1", "dicom/2", "dicom/3"], NOW)
+    rows = await index.due_blobs(NOW, 2)
+    await index.postpone_blobs([row.key for row in rows], LATER)
+    assert await _due(index, NOW) == {"dicom/3"}
+    assert await _due(index, LATER - timedelta(seconds=1)) == {"dicom/3"}
+    assert await _due(index, LATER) == {"dicom/1", "dicom/2", "dicom/3"}
+
+
 async def test_adding_and_forgetting_no_blobs_is_no_error(index: Index) -> None:
     await index.add_deleted_blobs([], NOW)
     await index.forget_blobs([])
+    await index.postpone_blobs([], LATER)
     assert await index.due_blobs(NOW, 9) == []
 
 

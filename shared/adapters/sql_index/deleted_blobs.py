@@ -33,6 +33,11 @@ _MAKE_FINAL = (
     .where(deleted_blob.c.deleted_blob_key == bindparam("row_key"))
     .values(change_id=null())
 )
+_POSTPONE = (
+    update(deleted_blob)
+    .where(deleted_blob.c.deleted_blob_key.in_(bindparam("keys", expanding=True)))
+    .values(until=bindparam("later", type_=deleted_blob.c.until.type))
+)
 _COUNT = select(func.count()).select_from(deleted_blob)
 _FORGET = delete(deleted_blob).where(
     deleted_blob.c.deleted_blob_key.in_(bindparam("keys", expanding=True))
@@ -116,6 +121,12 @@ def due(connection: Connection, now: datetime, limit: int) -> list[DeletedBlobs]
     if undoable:
         connection.execute(_MAKE_FINAL, undoable)
     return [DeletedBlobs(row.deleted_blob_key, tuple(orjson.loads(row.names))) for row in rows]
+
+
+def postpone(connection: Connection, keys: Sequence[int], until: datetime) -> None:
+    """Let rows wait longer."""
+    for some in batched(keys, _IDS_AT_ONCE, strict=False):
+        connection.execute(_POSTPONE, {"keys": some, "later": until})
 
 
 def count(connection: Connection) -> int:

@@ -213,6 +213,10 @@ class SqlIndex(Index):
         """See Index."""
         return await self.database.read(deleted_blobs.count)
 
+    async def postpone_blobs(self, keys: Sequence[int], until: datetime) -> None:
+        """See Index."""
+        await self.database.write(lambda c: deleted_blobs.postpone(c, keys, until))
+
     async def forget_blobs(self, keys: Sequence[int]) -> None:
         """See Index."""
         await self.database.write(lambda c: deleted_blobs.forget(c, keys))

@@ -193,6 +193,7 @@ async def _remove(index: SqlIndex, partition: Partition) -> None:
     await index.add_deleted_blobs(["series-metadata/1/2.json.gz"], LATER)
     assert await index.waiting_blobs()
     due = await index.due_blobs(LATER + timedelta(1), 1000)
+    await index.postpone_blobs([blobs.key for blobs in due], LATER + timedelta(1))
     await index.forget_blobs([blobs.key for blobs in due])
     await index.known_blob_ids(["0" * 32, "1" * 32])
 

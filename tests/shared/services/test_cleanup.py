@@ -142,19 +142,99 @@ class _WithoutDelete:
     async def delete(self, _names: Sequence[str]) -> None:
         raise StoreUnavailableError("Blob storage does not answer.")
 
+    async def check(self) -> None:
+        raise StoreUnavailableError("Blob storage does not answer.")
 
-async def test_a_removal_cut_short_is_done_again(archive: Services, tmp_path: Path) -> None:
+
+async def test_a_removal_cut_short_is_done_again(archive: Services) -> None:
     names = sorted(await _write(archive.blobs, _id(timedelta())))
     await archive.index.add_deleted_blobs(names, NOW)
-    folder = (tmp_path / names[-1]).parent
-    folder.rename(aside := folder.with_name("aside"))
-    folder.write_bytes(b"in the way")
+    blobs: Any = _WithoutDelete(archive.blobs)
     with pytest.raises(StoreUnavailableError):
-        await archive.cleanup.remove_due(NOW)
-    folder.unlink()
-    aside.rename(folder)
+        await Cleanup(
+            blobs, archive.index, archive.state, orphan_age=AGE, max_orphans_per_run=20
+        ).remove_due(NOW)
     assert await archive.cleanup.remove_due(NOW) == 3
     assert await _all(archive.blobs) == set()
+
+
+def _lock(folder: Path, name: str) -> Path:
+    """Put in the place of a blob what cannot be deleted as one."""
+    file = folder / name
+    file.unlink()
+    file.mkdir()
+    (file / "of another program").write_bytes(b"x")
+    return file
+
+
+def _unlock(file: Path) -> None:
+    (file / "of another program").unlink()
+    file.rmdir()
+    file.write_bytes(b"x")
+
+
+async def test_a_blob_that_cannot_be_removed_stops_no_other_and_is_tried_again_a_day_later(
+    archive: Services, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blob_ids = [_id(timedelta()) for _ in range(120)]
+    await _write(archive.blobs, *blob_ids)
+    for number, blob_id in enumerate(blob_ids):
+        names = instance_blobs(blob_id, has_frames_blob=True)
+        await archive.index.add_deleted_blobs(names, NOW - timedelta(minutes=120 - number))
+    locked = _lock(tmp_path, dicom_blob(blob_ids[0]))
+    assert await archive.cleanup.remove_due(NOW) == 3 * 120 - 1
+    assert await archive.index.waiting_blobs() == 1
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage() == "cleanup: the blobs of 1 rows cannot be removed"
+    assert await archive.cleanup.remove_due(NOW + timedelta(hours=23)) == 0
+    _unlock(locked)
+    assert await archive.cleanup.remove_due(NOW + timedelta(days=1)) == 1
+    assert await _all(archive.blobs) == set()
+
+
+async def test_a_run_ends_when_very_many_blobs_cannot_be_removed(
+    archive: Services, tmp_path: Path
+) -> None:
+    blob_ids = [_id(timedelta()) for _ in range(120)]
+    for blob_id in blob_ids:
+        await archive.blobs.put(dicom_blob(blob_id), b"x")
+        _lock(tmp_path, dicom_blob(blob_id))
+        await archive.index.add_deleted_blobs([dicom_blob(blob_id)], NOW)
+    assert await archive.cleanup.remove_due(NOW) == 0
+    assert len(await archive.index.due_blobs(NOW, 1000)) == 20
+    assert await archive.cleanup.remove_due(NOW) == 0
+    assert await archive.index.due_blobs(NOW, 1000) == []
+
+
+async def test_an_orphan_that_cannot_be_removed_waits_in_a_row_and_stops_no_other(
+    archive: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    blob_ids = [_id(timedelta(days=days)) for days in (3, 5)]
+    await _write(archive.blobs, *blob_ids)
+    blobs: Any = _Locked(archive.blobs, name := dicom_blob(blob_ids[1]))
+    cleanup = Cleanup(blobs, archive.index, archive.state, orphan_age=AGE, max_orphans_per_run=20)
+    assert await cleanup.sweep(NOW) == 5
+    assert "sweeper: 1 blobs cannot be removed" in caplog.messages
+    assert await _all(archive.blobs) == {name}
+    assert await cleanup.sweep(NOW) == 0
+    assert await archive.cleanup.remove_due(datetime.now(UTC) + timedelta(days=1)) == 1
+    assert await _all(archive.blobs) == set()
+
+
+class _Locked:
+    """Blob storage that answers, and does not let one blob be removed."""
+
+    def __init__(self, blobs: BlobStore, name: str) -> None:
+        self._blobs = blobs
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+    async def delete(self, names: Sequence[str]) -> None:
+        if self._name in names:
+            raise StoreUnavailableError("Blob storage does not answer.")
+        await self._blobs.delete(names)
 
 
 # --- orphans ------------------------------------------------------------------------------------
