@@ -27,6 +27,7 @@ _SETTLING = timedelta(seconds=30)
 """An operation heard of since may be on its way to the engine, so nobody need look after it."""
 
 _FORGOTTEN_AT_ONCE = 2000
+_FAILURES_AT_MOST = 20
 
 _ENDED = {
     OrchestrationState.COMPLETED: OperationStatus.FAILED,  # It would have said how it ended.
@@ -210,13 +211,27 @@ class Operations:
     async def forget(self, orchestrations: Orchestrations) -> int:
         """Forget final operations whose time is over, some thousand at once, and count them.
 
-        The engine forgets first: one whose row is there is forgotten again.
+        The engine forgets first: one whose row is there is forgotten again. A few that cannot be
+        forgotten stop no other.
+
+        Raises:
+            StoreUnavailableError: More than a few cannot be forgotten.
         """
         ids = await self.table.final(datetime.now(UTC) - self.history, _FORGOTTEN_AT_ONCE)
+        failed = 0
         for operation_id in ids:
-            await orchestrations.forget(operation_id)
-            # First the secret, which nobody would know of without the row.
-            await self.secrets.delete(operation_id)
-            await self.table.remove(operation_id)
-        _log.info("operations: %d forgotten", len(ids))
-        return len(ids)
+            try:
+                await self._forget(orchestrations, operation_id)
+            except StoreUnavailableError:
+                failed += 1
+                if failed > _FAILURES_AT_MOST:
+                    raise
+                _log.error("operation %s: it cannot be forgotten", operation_id)
+        _log.info("operations: %d forgotten", len(ids) - failed)
+        return len(ids) - failed
+
+    async def _forget(self, orchestrations: Orchestrations, operation_id: str) -> None:
+        await orchestrations.forget(operation_id)
+        # First the secret, which nobody would know of without the row.
+        await self.secrets.delete(operation_id)
+        await self.table.remove(operation_id)

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -237,3 +237,53 @@ async def test_finished_operations_are_forgotten_in_time(
 
     assert [one.id for one in await operations.list(10, 0)] == [started[2].id]
     await until(engine, started[0].id, OrchestrationState.UNKNOWN)
+
+
+class _Stubborn:
+    """An engine that does not forget some of what it knows."""
+
+    def __init__(self, engine: DurableOrchestrations, kept: Collection[str]) -> None:
+        self._engine = engine
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def forget(self, operation_id: str) -> None:
+        if operation_id in self._kept:
+            raise StoreUnavailableError("The engine does not answer.")
+        await self._engine.forget(operation_id)
+
+
+async def _ended(services: Services, engine: DurableOrchestrations, count: int) -> list[str]:
+    ids = []
+    for _ in range(count):
+        started = await services.operations.start(engine, OperationType.UPDATE, {})
+        await services.operations.cancel(engine, started.id)
+        await until(engine, started.id, OrchestrationState.TERMINATED)
+        ids.append(started.id)
+    return ids
+
+
+async def test_one_operation_that_cannot_be_forgotten_keeps_no_other(
+    services: Services, engine: DurableOrchestrations
+) -> None:
+    oldest, *_ = await _ended(services, engine, 3)
+    stubborn: Any = _Stubborn(engine, {oldest})
+    at_once = replace(services.operations, history=timedelta(0))
+
+    assert await at_once.forget(stubborn) == 2
+    assert [one.id for one in await services.operations.list(10, 0)] == [oldest]
+    assert await at_once.forget(engine) == 1
+
+
+async def test_an_engine_that_is_away_is_not_asked_for_all_that_is_to_be_forgotten(
+    services: Services, engine: DurableOrchestrations
+) -> None:
+    ids = await _ended(services, engine, 22)
+    stubborn: Any = _Stubborn(engine, ids[:21])
+    at_once = replace(services.operations, history=timedelta(0))
+
+    with pytest.raises(StoreUnavailableError):
+        await at_once.forget(stubborn)
+    assert len(await services.operations.list(30, 0)) == 22
