@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Buffer, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Self
 
 from shared.dicom.blob_names import dicom_blob, metadata_blob
 from shared.dicom.extended_query_tag import TagSet
@@ -22,12 +23,16 @@ from shared.errors import NotAcceptableError, StoreUnavailableError
 from shared.ports import BlobStore, Head, InstanceFile, NewInstance, StoredInstance, UpdatedInstance
 from shared.services.images import MAX_HEAD_LENGTH
 from shared.services.kept_instance import UNREADABLE
-from shared.services.metadata_file import MetadataFile, unpack
+from shared.services.metadata_file import MetadataFile, unpack, unpacked_length
 from shared.services.stored_file import stored_file
 from shared.services.version_file import head_file, version_file
 
 _MAX_WHOLE_LENGTH = 256 << 20
-_SMALL_BYTES = 4 << 20
+_SMALL_BYTES = 1 << 20
+
+
+type _Made = tuple[MetadataFile, tuple[UpdatedFile, int]]
+"""The metadata of an instance as it was, what its version begins with, and where that goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Writing:
 
 
 class HeadWriter:
-    """Writes heads; of files that must be written anew as a whole, one large one at a time."""
+    """Writes heads; of instances that take much memory for it, one at a time."""
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
@@ -62,68 +67,80 @@ class HeadWriter:
                 a blob of the instance is damaged.
             BlobNotFoundError: A blob of the instance is gone.
         """
-        file, update = instance.file, writing.update
-        packed = await self._blobs.get(metadata_blob(file.metadata_id))
-        with _readable_metadata():
-            metadata = await asyncio.to_thread(unpack, packed)
-        updated, offset = await self._updated(file, update, metadata)
-        head = Head(head_id, len(updated.content), offset)
+        async with _Turn(self._large) as turn:
+            packed = await self._blobs.get(metadata_blob(instance.file.metadata_id))
+            if max(unpacked_length(packed), _beginning_length(instance.file)) > _SMALL_BYTES:
+                await turn.take()
+            with _readable_metadata():
+                metadata = await asyncio.to_thread(unpack, packed)
+            read = replace(metadata, path=instance.path, file=instance.file)
+            updated = await self._updated(read, writing.update, turn)
+            return await self._write(instance.watermark, head_id, writing, (read, updated))
+
+    async def _write(
+        self, watermark: int, head_id: str, writing: Writing, made: _Made
+    ) -> UpdatedInstance:
+        metadata, (updated, offset) = made
+        update = writing.update
         with _readable_metadata():
             document, moved = update_document(metadata.document, update, is_utf_8=updated.is_utf_8)
             version = MetadataFile(
                 writing.partition_name,
-                instance.path,
-                replace(file, head=head),
+                metadata.path,
+                replace(metadata.file, head=Head(head_id, len(updated.content), offset)),
                 {moved.get(path, path): place for path, place in metadata.bulk.items()},
                 document,
             )
             described = await asyncio.to_thread(version.pack)
             tags = read_tags(document, writing.tag_set)
             attributes = indexed_attributes(document)
-            new = NewInstance(instance.path, version.file, attributes, tags.values, tags.sentences)
         await asyncio.gather(
             self._blobs.put(dicom_blob(head_id), updated.content),
             self._blobs.put(metadata_blob(head_id), described),
         )
-        return UpdatedInstance(instance.watermark, head_id, new)
+        new = NewInstance(version.path, version.file, attributes, tags.values, tags.sentences)
+        return UpdatedInstance(watermark, head_id, new)
 
     async def _updated(
-        self, file: InstanceFile, update: Update, metadata: MetadataFile
+        self, metadata: MetadataFile, update: Update, turn: "_Turn"
     ) -> tuple[UpdatedFile, int]:
         """What the version begins with, and where in the stored file it goes on."""
         try:
-            return await self._read_and_updated(file, update, metadata)
+            beginning = await self._updated_beginning(metadata, update)
+            return beginning or await self._updated_whole(metadata, update, turn)
         except StoreUnavailableError:
             # A store that is asked for bytes behind the end of a blob says no more than that.
-            if await self._is_cut_off(file):
+            if await self._is_cut_off(metadata.file):
                 raise _damaged() from None
             raise
 
-    async def _read_and_updated(
-        self, file: InstanceFile, update: Update, metadata: MetadataFile
+    async def _updated_beginning(
+        self, metadata: MetadataFile, update: Update
+    ) -> tuple[UpdatedFile, int] | None:
+        """As _updated, None if what follows the beginning changes with it."""
+        beginning = await self._beginning(metadata.file)
+        if beginning is None:
+            return None
+        content, offset = beginning
+        try:
+            return await _in_thread(content, metadata, update), offset
+        except NeedsWholeFileError:
+            return None
+
+    async def _updated_whole(
+        self, metadata: MetadataFile, update: Update, turn: "_Turn"
     ) -> tuple[UpdatedFile, int]:
-        syntax_uid, document = file.transfer_syntax_uid, metadata.document
-        beginning = await self._beginning(file)
-        if beginning is not None:
-            content, offset = beginning
-            try:
-                updated = await asyncio.to_thread(
-                    update_file, content, syntax_uid, update, document
-                )
-            except NeedsWholeFileError:
-                pass
-            else:
-                return updated, offset
+        file = metadata.file
         if file.version_length > _MAX_WHOLE_LENGTH:
             raise NotAcceptableError("The instance is too large to be written anew as a whole.")
-        async with self._large if file.version_length > _SMALL_BYTES else nullcontext():
-            content = await _held(self._whole(file), _MAX_WHOLE_LENGTH)
-            await self._demand_whole(file, content)
-            try:
-                whole = await asyncio.to_thread(update_file, content, syntax_uid, update, document)
-            except NeedsWholeFileError as error:
-                raise _damaged() from error
-        return whole, file.length
+        if file.version_length > _SMALL_BYTES:
+            await turn.take()
+        content = await _held(self._whole(file), _MAX_WHOLE_LENGTH)
+        await self._demand_whole(file, content)
+        try:
+            return await _in_thread(content, metadata, update), file.length
+        except NeedsWholeFileError as error:
+            raise _damaged() from error
 
     async def _beginning(self, file: InstanceFile) -> tuple[bytes, int] | None:
         """The file up to its pixel data and how long that is; None if they cannot be parted."""
@@ -181,6 +198,39 @@ class HeadWriter:
             if length > offset:
                 return True
         return False
+
+
+class _Turn:
+    """The turn of an instance to take much memory, which lasts until it is done with."""
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore = semaphore
+        self._is_taken = False
+
+    async def take(self) -> None:
+        """Wait for it, if it has not come yet."""
+        if not self._is_taken:
+            await self._semaphore.acquire()
+            self._is_taken = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._is_taken:
+            self._semaphore.release()
+
+
+def _beginning_length(file: InstanceFile) -> int:
+    """How much is read of a file at first, in bytes."""
+    if file.head is not None:
+        return file.head.length
+    return file.length if file.pixel_data_offset is None else file.pixel_data_offset
+
+
+async def _in_thread(content: bytes, metadata: MetadataFile, update: Update) -> UpdatedFile:
+    syntax_uid, document = metadata.file.transfer_syntax_uid, metadata.document
+    return await asyncio.to_thread(update_file, content, syntax_uid, update, document)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from shared.ports import Head, InstanceFile
 
 _GZIP = 31  # window bits of zlib for the gzip format
 _LEVEL = 4
+_LENGTH_BYTES = 4  # at the end of a member (RFC 1952 2.3.1)
 
 _STORED_REFERENCE = b'"BulkDataURI":"studies/'
 # Inside a JSON text a quote is escaped, so this pattern is never part of a value.
@@ -108,3 +109,8 @@ def compress(content: Buffer) -> bytes:
 def decompress(content: Buffer) -> bytes:
     """What `compress` was given."""
     return zlib.decompress(content, _GZIP)
+
+
+def unpacked_length(content: Buffer) -> int:
+    """How many bytes `compress` was given, if they were less than 4 GiB."""
+    return int.from_bytes(memoryview(content).cast("B")[-_LENGTH_BYTES:], "little")

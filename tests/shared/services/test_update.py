@@ -1,7 +1,7 @@
 """Updates of studies that change meanwhile, fail, are cancelled, cut short, and rebuilt."""
 
 import io
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Buffer, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
 from shared import wiring
+from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
 from shared.adapters.sql_reindex_table import SqlReindexTable
@@ -34,7 +35,7 @@ from shared.ports import (
     UpdateOutcome,
     UpdateProgress,
 )
-from shared.services.head_writer import Writing
+from shared.services.head_writer import HeadWriter, Writing
 from shared.services.rebuild import Rebuild
 from shared.services.update import BulkUpdate
 from shared.settings import Settings
@@ -308,6 +309,58 @@ async def test_a_study_whose_pixels_are_gone_fails_alone_when_they_are_needed(
 
     assert ended.results is not None
     assert "The file of the instance is damaged." in ended.results["errors"][0]
+
+
+class WatchedBlobs(ObstoreBlobs):
+    """Counts of how many files a beginning is held until the head is written."""
+
+    held: set[str]
+    most = 0
+
+    async def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
+        self.held.add(name)
+        self.most = max(self.most, len(self.held))
+        return await super().get_ranges(name, ranges)
+
+    async def put(self, name: str, content: Buffer) -> None:
+        if name.startswith("dicom/"):
+            self.held.pop()
+        await super().put(name, content)
+
+
+def long_beginning() -> Dataset:
+    source = image()
+    source.add_new(0x00091001, "OB", bytes(2 << 20))
+    return source
+
+
+def long_metadata() -> Dataset:
+    """An image of a beginning that is less than its metadata."""
+    source = image()
+    for element in range(12):
+        source.add_new(0x00091001 + element, "US", [65535] * 30_000)
+    return source
+
+
+@pytest.mark.parametrize("make", [long_beginning, long_metadata])
+async def test_of_instances_that_take_much_memory_one_is_written_anew_at_a_time(
+    services: Services, partition: Partition, tmp_path: Path, make: Callable[[], Dataset]
+) -> None:
+    sources = [make() for _ in range(3)]
+    study = sources[0].StudyInstanceUID
+    for source in sources:
+        source.StudyInstanceUID = study
+    await store(services, partition, [part10(source) for source in sources])
+    blobs = WatchedBlobs.in_folder(tmp_path, sync=False)
+    blobs.held = set()
+    updater = replace(services.bulk_update.updater, writer=HeadWriter(blobs))
+    update = replace(services.bulk_update, updater=updater)
+
+    ended = await run(services, await begin(services, study), update)
+
+    assert ended.results is not None
+    assert ended.results["instanceUpdated"] == 3
+    assert blobs.most == 1
 
 
 async def test_heads_of_an_update_that_was_cut_short_are_removed_and_it_goes_on(
