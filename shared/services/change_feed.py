@@ -12,6 +12,7 @@ from shared.dicom.json_model import dumps, without_bulk
 from shared.dicomweb.change_feed import ChangeFeedQuery, Entry
 from shared.errors import BlobNotFoundError
 from shared.ports import BlobStore, Change, Index
+from shared.services.kept_instance import UNREADABLE
 from shared.services.metadata_file import document_of, with_base_url
 from shared.services.partitions import Partitions
 from shared.services.read_ahead import read_ahead
@@ -96,15 +97,22 @@ class ChangeFeed:
         _log.error("change %d: the metadata blob of its instance is missing", change.sequence)
         return change, None
 
-    async def _document(self, change: Change, content: Buffer, view: FeedView) -> bytes:
+    async def _document(self, change: Change, content: Buffer, view: FeedView) -> bytes | None:
         base_url = self._partitions.base_url(view.root, change.partition_name)
-        if memoryview(content).nbytes > _LARGE_BYTES:
-            return await asyncio.to_thread(_shown, content, base_url, has_bulk=view.has_bulk)
-        return _shown(content, base_url, has_bulk=view.has_bulk)
+        try:
+            if memoryview(content).nbytes > _LARGE_BYTES:
+                return await asyncio.to_thread(_shown, content, base_url, has_bulk=view.has_bulk)
+            return _shown(content, base_url, has_bulk=view.has_bulk)
+        except UNREADABLE:
+            # As with one that is missing, readers must get past it.
+            _log.error("change %d: the metadata blob of its instance is damaged", change.sequence)
+            return None
 
 
 def _shown(content: Buffer, base_url: str, *, has_bulk: bool) -> bytes:
     document = document_of(content)
+    if not (document.startswith(b"{") and document.endswith(b"}")):
+        raise ValueError("a metadata blob without a data set")
     if has_bulk:
         return with_base_url(document, base_url)
     return dumps(without_bulk(orjson.loads(document)))

@@ -1,5 +1,6 @@
 """Search: find studies, series and instances (PS3.18 10.6, 2025b)."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from itertools import batched
@@ -18,12 +19,15 @@ from shared.dicomweb.query import SearchQuery
 from shared.errors import BlobNotFoundError
 from shared.ports import BlobStore, Index, Match, Partition
 from shared.services.available_syntaxes import available_syntaxes
+from shared.services.kept_instance import UNREADABLE
 from shared.services.metadata_file import unpack
 from shared.services.read_ahead import read_ahead
 
 _BITS_ALLOCATED = tag_of("BitsAllocated")
 _KEYS_AT_ONCE = 1000
 _BLOBS_AT_ONCE = 8
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,13 @@ class Search:
             content = await self._blobs.get(metadata_blob(match.newest_blob_id))
         except BlobNotFoundError:
             return match, {}  # Deleted, and cleaned up, since the row was read.
-        metadata = unpack(content).document
-        return match, {tag: found for tag, found in metadata.items() if tag not in COMPUTED}
+        try:
+            metadata = unpack(content).document
+            return match, {tag: found for tag, found in metadata.items() if tag not in COMPUTED}
+        except UNREADABLE:
+            # The others are found all the same, and what the row has of this one.
+            _log.error("%s: its metadata blob is damaged", match.newest_blob_id)
+            return match, {}
 
 
 async def _each(matches: Sequence[Match]) -> AsyncIterator[Match]:

@@ -1,8 +1,11 @@
-from collections.abc import Sequence
+import gzip
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
+import pytest
 
 from shared import wiring
 from shared.adapters.sql_index.index import SqlIndex
@@ -50,3 +53,37 @@ async def test_what_is_deleted_while_a_page_is_read_reads_deleted(
     await index.close()
     assert [entry["state"] for entry in entries] == ["Deleted", "Current"]
     assert ["metadata" in entry for entry in entries] == [False, True]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut short": lambda whole: whole[:-9],
+    "not compressed": lambda _: b"x" * 100,
+    "large and not compressed": lambda _: b"x" * 20_000,
+    "without a data set": lambda _: gzip.compress(b"{}"),
+    "no object": lambda _: gzip.compress(b"{}\n[]"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_damaged_metadata_is_left_out_and_readers_get_past_it(
+    services: Services,
+    partition: Partition,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+) -> None:
+    sources = [dataset() for _ in range(3)]
+    await store(services, partition, map(part10, sources))
+    found = await services.index.find_instance(partition, path_of(sources[1]))
+    assert found is not None
+    file = tmp_path / metadata_blob(found.file.blob_id)
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+
+    for view in (VIEW, replace(VIEW, has_bulk=False)):
+        caplog.clear()
+        page = services.change_feed.page(QUERY, view)
+        entries = orjson.loads(b"".join([chunk async for chunk in page]))
+        assert [entry["state"] for entry in entries] == ["Current"] * 3
+        assert ["metadata" in entry for entry in entries] == [True, False, True]
+        assert caplog.messages == ["change 2: the metadata blob of its instance is damaged"]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from shared.dicom.blob_names import metadata_blob
@@ -106,3 +108,26 @@ async def test_pages_go_from_the_newest_to_the_oldest(
         assert page.remaining == max(0, 5 - offset - 2)
         found += [document["0020000D"]["Value"][0] for document in page.documents]
     assert found == [source.StudyInstanceUID for source in reversed(sources)]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"x" * 100])
+async def test_damaged_metadata_keep_no_result_from_being_found(
+    services: Services,
+    partition: Partition,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damaged: bytes,
+) -> None:
+    sources = [dataset(ProtocolName=f"Thorax {number}") for number in range(2)]
+    await store(services, partition, map(part10, sources))
+    stored = await services.index.find_instance(partition, path_of(sources[0]))
+    assert stored is not None
+    (tmp_path / metadata_blob(stored.file.blob_id)).write_bytes(damaged)
+
+    field = ("includefield", "ProtocolName")
+    whole, poor = (await search(services, partition, Level.INSTANCE, field)).documents
+
+    assert whole["00181030"]["Value"] == ["Thorax 1"]
+    assert poor["00080018"]["Value"] == [sources[0].SOPInstanceUID]
+    assert "00181030" not in poor
+    assert caplog.messages == [f"{stored.file.blob_id}: its metadata blob is damaged"]
