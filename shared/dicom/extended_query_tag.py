@@ -53,13 +53,19 @@ class IndexedTag:
         """
         if self.private_creator is None:
             return self.tag, document.get(self.tag, {})
-        group, number = self.tag[:4], self.tag[6:]
+        name, group, number = self.private_creator.strip(" "), self.tag[:4], self.tag[6:]
         for block in range(_FIRST_BLOCK, _LAST_BLOCK + 1):
             creator = document.get(f"{group}00{block:02X}")
-            if creator is not None and creator.get("Value") == [self.private_creator]:
+            if creator is not None and _is_named(creator, name):
                 place = f"{group}{block:02X}{number}"
                 return place, document.get(place, {})
         return self.tag, {}
+
+
+def _is_named(creator: Element, name: str) -> bool:
+    # Blanks around an LO mean nothing; those in front of it stay in a data set.
+    values = creator.get("Value", ())
+    return [str(value).strip(" ") for value in values] == [name]
 
 
 @dataclass(frozen=True, slots=True)

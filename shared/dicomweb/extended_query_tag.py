@@ -90,7 +90,8 @@ def _new_tag(number: int, entry: object, version: int) -> NewTag:
         raise _invalid(number, "Level", "The Level field is required.")
     level = _choice(members["level"], _LEVELS, f"[{number}].Level")
     tag = parse_path(path)
-    creator = _text(number, members, "privatecreator") or None
+    # The blanks around an LO mean nothing (PS3.5 6.2).
+    creator = _text(number, members, "privatecreator").strip(" ") or None
     vr = _vr(tag, _text(number, members, "vr").upper(), creator)
     if vr not in (_VRS if version == 1 else _VRS_SINCE_V2):
         raise InvalidRequestError(f"The VR of the attribute {tag} is not supported.")

@@ -164,6 +164,7 @@ async def test_what_cannot_be_indexed_is_told_and_disables_the_tag(client: Clien
         ([{**AGE, "vr": "CS"}], "not the one given"),
         ([{**AGE, "privateCreator": "ACME"}], "no private creator"),
         ([{"path": "00091001", "vr": "CS", "level": "Study"}], "private creator"),
+        ([{"path": "00091001", "vr": "LO", "privateCreator": " ", "level": "Study"}], "be given"),
         ([{"path": "00091001", "privateCreator": "A", "level": "Study"}], "VR of the private"),
         ([{"path": "00090010", "vr": "LO", "privateCreator": "A", "level": "Study"}], "has none"),
         ([{"path": "00101011", "level": "Study"}], "unknown attribute"),
@@ -235,14 +236,14 @@ async def test_a_private_tag_is_found_in_the_block_of_its_creator(
     client: Client,
 ) -> None:
     sources = []
-    for creator, others in (("ACME", []), ("ACME", ["OTHER"]), ("ELSE", [])):
+    for creator, others in (("ACME", []), (" ACME ", ["OTHER"]), ("ELSE", [])):
         source = dataset()
         for other in others:
             source.private_block(0x0009, other, create=True).add_new(1, "LO", "no")
         source.private_block(0x0009, creator, create=True).add_new(1, "LO", "Blue Moon")
         sources.append(source)
     await store(client, sources[0])
-    tag = {"path": "00091001", "vr": "LO", "privateCreator": "ACME", "level": "Series"}
+    tag = {"path": "00091001", "vr": "LO", "privateCreator": " ACME  ", "level": "Series"}
     await ended(client, await add(client, tag))
     await store(client, *sources[1:])
     assert (await client.get(f"{TAGS}/00091001")).json()["privateCreator"] == "ACME"
