@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from shared.dicom.blob_names import INSTANCE_KINDS, blob_id_of, time_of
 from shared.errors import StoreUnavailableError
 from shared.ports import BlobStore, DeletedBlobs, Index, StateTable
+from shared.services.update_notes import unneeded_notes
 
 _DUE_PER_ROUND = 100
 _ROUNDS_PER_RUN = 200
@@ -79,11 +80,13 @@ class Cleanup:
 
         It begins with the day where the last run ended. When there are more than the limit it
         removes none of them and raises an alarm: an index restored to yesterday makes every newer
-        blob look orphaned.
+        blob look orphaned. The notes of updates of which nothing is left go besides.
         """
         leftovers = await self._blobs.remove_leftovers(self._orphan_age)
         orphans = await self._remove_orphans(now - self._orphan_age)
         _log.info("sweeper: %d orphans and %d leftovers removed", orphans, leftovers)
+        notes = await unneeded_notes(self._blobs, self._index, self._state, now - self._orphan_age)
+        await self._remove_all(notes)
         return orphans
 
     async def _remove_orphans(self, newest: datetime) -> int:

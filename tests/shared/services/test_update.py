@@ -5,12 +5,15 @@ from collections.abc import Awaitable, Buffer, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import orjson
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
+from sqlalchemy import text
 
 from shared import wiring
 from shared.adapters.obstore_blobs import ObstoreBlobs
@@ -18,7 +21,7 @@ from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
 from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_tag_table import SqlTagTable
-from shared.dicom.blob_names import dicom_blob, metadata_blob, new_blob_id
+from shared.dicom.blob_names import UPDATES, dicom_blob, metadata_blob, new_blob_id, update_blob
 from shared.dicom.extended_query_tag import TagSet
 from shared.dicom.json_model import Document
 from shared.dicom.resource import ResourcePath, parse_path
@@ -35,6 +38,7 @@ from shared.ports import (
     UpdateOutcome,
     UpdateProgress,
 )
+from shared.services.cleanup import Cleanup
 from shared.services.head_writer import HeadWriter, Writing
 from shared.services.rebuild import Rebuild
 from shared.services.update import BulkUpdate
@@ -395,6 +399,75 @@ async def test_heads_of_an_update_that_was_cut_short_are_removed_and_it_goes_on(
     assert await names(services, partition, source.StudyInstanceUID) == {
         source.SOPInstanceUID: "New^Name"
     }
+
+
+def notes_in(folder: Path) -> list[str]:
+    return [name for name in blobs_in(folder) if name.startswith(UPDATES)]
+
+
+async def clean_up(services: Services, days: int) -> None:
+    later = datetime.now(UTC) + timedelta(days=days)
+    await services.cleanup.remove_due(later)
+    await services.cleanup.sweep(later)
+
+
+async def test_the_note_of_an_update_goes_when_all_its_heads_have(
+    services: Services, partition: Partition, tmp_path: Path
+) -> None:
+    study = generate_uid()
+    deleted, kept = image(StudyInstanceUID=study), image(StudyInstanceUID=study)
+    await store(services, partition, [part10(deleted), part10(kept)])
+    await run(services, await begin(services, study))
+    [first] = notes_in(tmp_path)
+    await services.delete.delete(partition, path_of(deleted))
+    await clean_up(services, days=9)
+    assert notes_in(tmp_path) == [first]
+    await run(services, await begin(services, study))
+    both = notes_in(tmp_path)
+    assert len(both) == 2
+
+    await services.cleanup.sweep(datetime.now(UTC) + timedelta(days=9))
+    assert notes_in(tmp_path) == both, "the superseded head waits"
+    await clean_up(services, days=9)
+    assert notes_in(tmp_path) == [name for name in both if name != first]
+
+
+async def test_the_note_of_heads_that_are_there_stays_although_the_index_has_lost_them(
+    services: Services, partition: Partition, tmp_path: Path
+) -> None:
+    source = image()
+    await store(services, partition, [part10(source)])
+    index: Any = services.index
+    await run(services, await begin(services, source.StudyInstanceUID))
+    [note] = notes_in(tmp_path)
+    forget = text("UPDATE instance SET head_id = NULL, head_length = NULL, body_offset = NULL")
+    await index.database.write(lambda c: c.execute(forget))
+    limited = Cleanup(
+        services.blobs,
+        services.index,
+        services.state,
+        orphan_age=timedelta(days=1),
+        max_orphans_per_run=1,
+    )
+
+    await limited.sweep(datetime.now(UTC) + timedelta(days=9))
+
+    assert notes_in(tmp_path) == [note]
+
+
+async def test_notes_of_updates_are_looked_at_in_a_circle(
+    services: Services, tmp_path: Path
+) -> None:
+    for _ in range(510):
+        note = orjson.dumps({"heads": {new_blob_id(): new_blob_id()}})
+        await services.blobs.put(update_blob(new_blob_id()), note)
+
+    await clean_up(services, days=9)
+
+    assert len(notes_in(tmp_path)) == 10
+    await services.blobs.put(damaged := update_blob(new_blob_id()), b"damaged")
+    await clean_up(services, days=9)
+    assert notes_in(tmp_path) == [damaged]
 
 
 async def test_an_index_is_rebuilt_with_the_newest_versions_and_without_unfinished_ones(
