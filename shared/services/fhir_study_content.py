@@ -29,6 +29,7 @@ from shared.ports import (
     PatientStudy,
     StudyTable,
 )
+from shared.services.kept_instance import UNREADABLE
 from shared.services.metadata_file import document_of
 
 _READS_AT_ONCE = 16
@@ -55,7 +56,8 @@ class StudyContents:
 
         Raises:
             StoreUnavailableError: A store does not answer.
-            FhirMappingError: Metadata are missing, or change faster than they can be read.
+            FhirMappingError: Metadata are missing or damaged, or change faster than they can be
+                read.
         """
         for _ in range(_TRIES):
             listed = await self._studies.listed(partition_name, uid, most)
@@ -130,7 +132,7 @@ class StudyContents:
             return False
         try:
             document = (await self._documents([metadata_id]))[metadata_id]
-        except BlobNotFoundError:
+        except (BlobNotFoundError, FhirMappingError):
             return True  # Who knows; so it is as if it were.
         rules = self._rules.within(other.partition_name)
         return patient_identifier(DataSet(_over(document, other.attributes)), rules) == key
@@ -145,7 +147,10 @@ class StudyContents:
         async def document(metadata_id: str) -> Document:
             async with slots:
                 content = await self._blobs.get(metadata_blob(metadata_id))
-            found: Document = orjson.loads(document_of(content))
+            try:
+                found: Document = orjson.loads(document_of(content))
+            except UNREADABLE as error:
+                raise FhirMappingError("The metadata of an instance are damaged.") from error
             return found
 
         return dict(zip(ids, await asyncio.gather(*map(document, ids)), strict=True))

@@ -165,12 +165,16 @@ async def test_a_study_that_the_server_fails_at_does_not_stand_in_the_way_of_oth
             assert fhir.count("ImagingStudy") == 2
 
 
+@pytest.mark.parametrize("damaged", [None, b"", b"rubbish"])
 async def test_a_study_whose_metadata_are_missing_does_not_stand_in_the_way_of_others(
-    archive: ToldArchive,
+    archive: ToldArchive, damaged: bytes | None
 ) -> None:
     await archive.store(*studies(1))
     [metadata] = (archive.folder / "metadata").rglob("*.gz")
-    metadata.unlink()
+    if damaged is None:
+        metadata.unlink()
+    else:
+        metadata.write_bytes(damaged)
     await archive.store(studies(2)[1])
 
     assert await follow(archive) == [Delivered(written=1, refused=1)]
