@@ -129,7 +129,8 @@ async def test_what_one_partition_deleted_comes_back_in_it_alone(
     before = await read_all(client, THEIRS, theirs)
     for function in RESTORES:
         assert (await delete(client, place, "delete_study", twin)).status == 204
-        assert (await restore(client, THEIRS, function, twin)).status == 404
+        # Theirs is there, and nothing of it waits.
+        assert (await restore(client, THEIRS, function, twin)).status == 409
         assert (await restore(client, place, function, twin)).status == 200
         assert await read_all(client, THEIRS, theirs) == before
 
