@@ -39,7 +39,7 @@ _BATCH_INSTANCES = 256
 _READS_AT_ONCE = 32
 _NAMES_AT_ONCE = 1000
 _FOREVER = datetime.max.replace(tzinfo=UTC)
-_NOTHING_KNOWN = Evidence(Buried({}, {}), {}, {}, {}, ())
+_NOTHING_KNOWN = Evidence(Buried({}, frozenset(), {}), {}, {}, {}, ())
 
 type _Found = tuple[str, NewInstance, Mapping[int, str]]
 """Name of the partition, the instance, and by which extended query tags it cannot be indexed."""
@@ -55,7 +55,8 @@ class Rebuilt:
             written, or has another blob or newer version; or they are damaged.
         damaged: Names of blobs that should be whole and are not; they are kept for repair.
         doubtful: Names of metadata blobs of whole instances that are left out although no
-            tombstone names them, and whose file is not put back under another blob; they are kept.
+            tombstone names them, or only one of a replacement that was not answered, and whose
+            file is not put back under another blob; they are kept.
     """
 
     instances: int
@@ -73,8 +74,9 @@ class Rebuild:
     a request draws several ids at once.
     A Store that was not answered may have left blobs of an instance beside those of another Store
     of it. Of such, what was updated since is put back, else what took the place of another, else
-    the oldest; none that a deletion or replacement came after. As this may err, none of those
-    with another file is removed.
+    the oldest; none that a deletion or replacement came after. What is noted as unanswered stands
+    back behind all others, also in the change feed. As all this may err, no file is removed but
+    one that is the same as another that is put back.
     Series documents are removed, as the new index would take their names for those of its own.
     Extended query tags are as they were when they last were added or deleted; those by which some
     instance cannot be indexed are disabled.
@@ -102,22 +104,31 @@ class Rebuild:
         self._evidence = await gather_evidence(self._blobs, blob_ids, self._files)
         self._damaged += self._evidence.damaged
         deleted = self._evidence.buried.blob_ids
+        unanswered = self._evidence.buried.unanswered
         left_out = {*deleted, *self._evidence.newest_heads}
         found = kept = 0
+        last: dict[str, str] = {}
         for day in days:
             found += len(day)
-            await self._let_wait(day.keys() & deleted.keys())
-            living = [day[blob_id] for blob_id in sorted(day.keys() - left_out)]
-            batch: list[_Found] = []
-            async for item in read_ahead(_each(living), self._read, depth=_READS_AT_ONCE):
-                if item is not None:
-                    batch.append(item)
-                if len(batch) == _BATCH_INSTANCES:
-                    kept += await self._add(batch)
-                    batch = []
-            kept += await self._add(batch)
+            gone = sorted(day.keys() & deleted.keys())
+            await self._let_wait({blob_id: day[blob_id] for blob_id in gone})
+            living = {blob_id: day[blob_id] for blob_id in sorted(day.keys() - left_out)}
+            last |= {blob_id: living.pop(blob_id) for blob_id in sorted(living.keys() & unanswered)}
+            kept += await self._put_back(living.values())
+        kept += await self._put_back(last.values())
         await self._remove_series_documents()
         return Rebuilt(kept, found - kept, tuple(self._damaged), tuple(self._doubtful))
+
+    async def _put_back(self, names: Collection[str]) -> int:
+        added = 0
+        batch: list[_Found] = []
+        async for item in read_ahead(_each(names), self._read, depth=_READS_AT_ONCE):
+            if item is not None:
+                batch.append(item)
+            if len(batch) == _BATCH_INSTANCES:
+                added += await self._add(batch)
+                batch = []
+        return added + await self._add(batch)
 
     async def _listed(self, *prefixes: str) -> list[BlobInfo]:
         return [blob for prefix in prefixes async for blob in self._blobs.list(prefix)]
@@ -162,12 +173,14 @@ class Rebuild:
             return False
         return has_all
 
-    async def _let_wait(self, blob_ids: Collection[str]) -> None:
+    async def _let_wait(self, deleted: Mapping[str, str]) -> None:
         """Let the blobs of what is gone wait for their removal as they did before."""
-        for blob_id in blob_ids:
-            names = instance_blobs(blob_id, has_frames_blob=True)
+        for blob_id, name in deleted.items():
             until = self._evidence.buried.blob_ids[blob_id]
-            await self._index.add_deleted_blobs(names, until)
+            if until is None:
+                self._doubtful.append(name)
+            names = instance_blobs(blob_id, has_frames_blob=True)
+            await self._index.add_deleted_blobs(names, until or _FOREVER)
 
     async def _keep_damaged(self, name: str, blob_id: str) -> None:
         self._damaged.append(name)
@@ -241,6 +254,6 @@ def _names(file: InstanceFile) -> list[str]:
     return names
 
 
-async def _each(names: Sequence[str]) -> AsyncIterator[str]:
+async def _each(names: Collection[str]) -> AsyncIterator[str]:
     for name in names:
         yield name

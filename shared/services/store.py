@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -44,7 +45,7 @@ from shared.services.instance_writer import (
     WrittenInstance,
 )
 from shared.services.tag_sets import KnownTagSet
-from shared.services.tombstones import add_tombstone
+from shared.services.tombstones import add_tombstone, add_unanswered
 
 _BATCH_INSTANCES = 256
 _BATCH_SECONDS = 5.0
@@ -219,9 +220,9 @@ class _Request:
         self._waiting = waiting[_BATCH_INSTANCES:]
         batch = await self._without_stale(waiting[:_BATCH_INSTANCES])
         batch = await self._with_present_tags(batch)
+        instances = [written.instance for _, written in batch]
         until = datetime.now(UTC) + self._service.grace
         try:
-            instances = [written.instance for _, written in batch]
             noted = await self._bury(instances, until) if self._replaces else frozenset()
             outcomes = await self._service.index.commit(
                 self._partition, instances, replaced_until=until if self._replaces else None
@@ -235,6 +236,9 @@ class _Request:
             # Whether it took effect is unknown, or to be noted yet: no blob is removed.
             self._unavailable = error
             self._fail([number for number, _ in batch])
+            with suppress(StoreUnavailableError):
+                names = [item.file.blob_id for item in instances]
+                await add_unanswered(self._service.blobs, names)
             return
         unused = []
         for (number, written), outcome in zip(batch, outcomes, strict=True):

@@ -7,7 +7,9 @@ between the two leaves one that says what did not happen, and whose request was 
 is withdrawn once it is compared with the index.
 
 A store that was never answered may have left blobs of the same instance, which no tombstone names
-by their ids. Those that are older than what is said of the instance are out as well.
+by their ids. Those that are older than what is said of the instance are out as well. A third kind
+names, if it still can be written, what a store had to leave like that: whether the index has it is
+not known, so it stands back behind other blobs of its instance.
 """
 
 import logging
@@ -28,6 +30,8 @@ _SETTLED = timedelta(hours=1)
 """After which nobody is still between a tombstone and the change of the index that it tells."""
 _MOST_PER_RUN = 5000
 
+_EMPTY = frozenset[str]()
+
 _log = logging.getLogger(__name__)
 
 type Place = tuple[str, ResourcePath]
@@ -41,7 +45,8 @@ class Tombstone:
     Attributes:
         id: Drawn when it was written, so that ids sort by time.
         blob_ids: Of the instances.
-        until: How long their blobs stay, UTC; None where they are restored.
+        until: How long their blobs stay, UTC; None where they are not gone.
+        is_unanswered: Whether it is not known if they were stored; else they are gone or restored.
         places: Which instances they are; older tombstones do not tell it.
         successors: The blob ids of what takes their places, where they are replaced.
     """
@@ -49,8 +54,9 @@ class Tombstone:
     id: str
     blob_ids: frozenset[str]
     until: datetime | None
+    is_unanswered: bool = False
     places: Mapping[str, Place] = field(default_factory=dict)
-    successors: frozenset[str] = frozenset()
+    successors: frozenset[str] = _EMPTY
 
 
 async def add_tombstone(
@@ -86,6 +92,12 @@ async def add_revival(blobs: BlobStore, blob_ids: Sequence[str], id_: str | None
     return name
 
 
+async def add_unanswered(blobs: BlobStore, blob_ids: Sequence[str]) -> None:
+    """Note instances of which it is not known whether they were stored."""
+    note = {"unanswered": True, "blobIds": blob_ids}
+    await blobs.put(tombstone_blob(new_blob_id()), orjson.dumps(note))
+
+
 async def read_tombstone(blobs: BlobStore, name: str) -> Tombstone:
     """Read one.
 
@@ -93,7 +105,9 @@ async def read_tombstone(blobs: BlobStore, name: str) -> Tombstone:
         ValueError: It is damaged, as it also is with any other of UNREADABLE.
     """
     told = orjson.loads(bytes(await blobs.get(name)))
-    until = None if told.get("restored") else datetime.fromisoformat(told["until"])
+    is_unanswered = bool(told.get("unanswered"))
+    is_gone = not (is_unanswered or told.get("restored"))
+    until = datetime.fromisoformat(told["until"]) if is_gone else None
     blob_ids, paths = told["blobIds"], told.get("paths")
     places: dict[str, Place] = {}
     if paths is not None:
@@ -101,7 +115,8 @@ async def read_tombstone(blobs: BlobStore, name: str) -> Tombstone:
         for blob_id, uids in zip(blob_ids, paths, strict=True):
             places[blob_id] = partition_name, ResourcePath(*map(Uid, uids))
     successors = frozenset(told.get("successors", ()))
-    return Tombstone(str(blob_id_of(name)), frozenset(blob_ids), until, places, successors)
+    id_ = str(blob_id_of(name))
+    return Tombstone(id_, frozenset(blob_ids), until, is_unanswered, places, successors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +124,14 @@ class Buried:
     """What tombstones say together.
 
     Attributes:
-        blob_ids: Of what is gone, and how long its blobs stay.
+        blob_ids: Of what is gone, and how long its blobs stay; None where it is not known for sure,
+            as what replaced it was not answered.
+        unanswered: The blob ids of which it is not known whether they were stored.
         last: The id of the last tombstone of an instance, and the blob ids that it leaves there.
     """
 
-    blob_ids: Mapping[str, datetime]
+    blob_ids: Mapping[str, datetime | None]
+    unanswered: frozenset[str]
     last: Mapping[Place, tuple[str, frozenset[str]]]
 
     def is_outdated(self, place: Place, blob_id: str) -> bool:
@@ -126,21 +144,26 @@ class Buried:
 
 def buried(tombstones: Iterable[Tombstone]) -> Buried:
     """Put together what tombstones say: of each instance the newest counts."""
-    gone: dict[str, datetime] = {}
+    gone: dict[str, datetime | None] = {}
     places: dict[str, Place] = {}
     last: dict[Place, tuple[str, frozenset[str]]] = {}
-    for one in sorted(tombstones, key=lambda tombstone: tombstone.id):
+    told = sorted(tombstones, key=lambda tombstone: tombstone.id)
+    unanswered = _EMPTY.union(*(one.blob_ids for one in told if one.is_unanswered))
+    for one in told:
+        if one.is_unanswered:
+            continue
         places |= one.places
+        is_certain = not one.successors or bool(one.successors - unanswered)
         for blob_id in one.blob_ids:
             successors = one.successors
             if one.until is None:
                 gone.pop(blob_id, None)
                 successors = frozenset({blob_id})
             else:
-                gone[blob_id] = one.until
+                gone[blob_id] = one.until if is_certain else None
             if blob_id in places:
                 last[places[blob_id]] = one.id, successors
-    return Buried(gone, last)
+    return Buried(gone, unanswered, last)
 
 
 async def sweep_tombstones(
@@ -152,7 +175,8 @@ async def sweep_tombstones(
     names; one that restores, as long as there is an older one of the same instances. Those that
     contradict the index tell of something that was cut short.
     """
-    found = await _settled(blobs, now)
+    settled = await _settled(blobs, now)
+    found = [one for one in settled if not one.is_unanswered]
     uses = await deletions.uses({blob_id for one in found for blob_id in one.blob_ids})
     stored = frozenset(blob_id for blob_id, use in uses.items() if use is BlobUse.STORED)
     burials = [one for one in found if one.until is not None]
@@ -162,15 +186,16 @@ async def sweep_tombstones(
     revivals = [one for one in found if one.until is None]
     needed = [one for one in revivals if any(_undoes(one, older, stored) for older in kept)]
     for one in kept:
-        undone = frozenset[str]().union(*(_undoes(newer, one, stored) for newer in needed))
+        undone = _EMPTY.union(*(_undoes(newer, one, stored) for newer in needed))
         if contradicted := (one.blob_ids & stored) - undone:
             just_after = new_blob_id(int(time_of(one.id).timestamp() * 1000) + 1)
             await add_revival(blobs, sorted(contradicted), just_after)
     # What buries goes first: without what revives, it would count again.
     removed = [one for one in (*burials, *revivals) if one not in kept and one not in needed]
+    removed += [one for one in settled if one.is_unanswered and time_of(one.id) <= oldest]
     for one in removed:
         await blobs.delete([tombstone_blob(one.id)])
-    _log.info("tombstones: %d of %d removed", len(removed), len(found))
+    _log.info("tombstones: %d of %d removed", len(removed), len(settled))
     return len(removed)
 
 
@@ -186,7 +211,7 @@ def _is_over(one: Tombstone, uses: Mapping[str, BlobUse], now: datetime, oldest:
 def _undoes(newer: Tombstone, older: Tombstone, stored: frozenset[str]) -> frozenset[str]:
     """The stored instances that one revives and another one has buried before."""
     if newer.id < older.id:
-        return frozenset()
+        return _EMPTY
     return newer.blob_ids & older.blob_ids & stored
 
 

@@ -19,6 +19,7 @@ from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicom.blob_names import blob_id_of, dicom_blob, metadata_blob
 from shared.dicom.resource import ResourcePath
 from shared.dicom.uid import Uid
+from shared.errors import StoreUnavailableError
 from shared.ports import DeletedInstance, OperationStatus, Partition
 from shared.services.delete import Delete
 from shared.services.kept_instance import kept_instance
@@ -39,12 +40,15 @@ class Killed(BaseException):
 
 
 class KilledAt:
-    """A store whose process is killed before or after a method has done its work."""
+    """A store whose process is killed before or after a method has done its work, or that errs."""
 
-    def __init__(self, store: object, method: str, *, is_done: bool) -> None:
+    def __init__(
+        self, store: object, method: str, *, is_done: bool, error: BaseException | None = None
+    ) -> None:
         self._store = store
         self._method = method
         self._is_done = is_done
+        self._error = error or Killed()
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
@@ -54,7 +58,7 @@ class KilledAt:
         async def killed(*arguments: Any, **keywords: Any) -> None:
             if self._is_done:
                 await method(*arguments, **keywords)
-            raise Killed
+            raise self._error
 
         return killed
 
@@ -437,3 +441,80 @@ async def test_all_that_is_left_of_an_updated_instance_is_kept_for_repair(
         await services.cleanup.remove_due(later)
         assert await services.cleanup.sweep(later) == 0
         assert left < set(blobs_in(tmp_path))
+
+
+async def _get_no_answer(
+    services: Services,
+    partition: Partition,
+    content: bytes,
+    *,
+    replaces: bool = False,
+    is_done: bool = False,
+) -> str:
+    """Store while the index does not answer, and give what is left of it."""
+    before = {blob.name async for blob in services.blobs.list("metadata/")}
+    error = StoreUnavailableError("The index does not answer.")
+    index: Any = KilledAt(services.index, "commit", is_done=is_done, error=error)
+    away = replace(services, store=replace(services.store, index=index))
+    with pytest.raises(StoreUnavailableError):
+        await store(away, partition, [content], replaces=replaces)
+    [name] = {blob.name async for blob in services.blobs.list("metadata/")} - before
+    return name
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("is_first", [False, True])
+async def test_what_was_answered_is_put_back_rather_than_what_was_not(
+    tmp_path: Path, *, is_first: bool, replaces: bool
+) -> None:
+    source = dataset()
+    refused, content = _version_of(source, 1), _version_of(source, 2)
+    async with open_archive(tmp_path) as services:
+        partition = await services.partitions.resolve(None, create=True)
+        if is_first:
+            left = await _get_no_answer(services, partition, refused)
+        await store(services, partition, [content], replaces=replaces)
+        if not is_first:
+            left = await _get_no_answer(services, partition, refused)
+        await sweep(services, timedelta(hours=2))
+    async with open_archive(tmp_path) as services:
+        outcome = await rebuild(services)
+        assert (outcome.instances, outcome.doubtful) == (1, (left,))
+        partition = await services.partitions.resolve(None, create=True)
+        assert await retrieve(services, partition, path_of(source)) == [content]
+
+
+async def test_what_was_stored_without_an_answer_is_put_back_and_the_note_of_it_goes(
+    tmp_path: Path,
+) -> None:
+    source, other = dataset(), dataset()
+    async with open_archive(tmp_path) as services:
+        partition = await services.partitions.resolve(None, create=True)
+        await _get_no_answer(services, partition, part10(source), is_done=True)
+        await store(services, partition, [part10(other)])
+        assert len(tombstones(tmp_path)) == 1
+        assert await sweep(services, services.store.orphan_age) == 0
+    async with rebuilt(tmp_path) as found:
+        assert found == {source.SOPInstanceUID, other.SOPInstanceUID}
+    async with open_archive(tmp_path) as services:
+        assert await sweep(services, 2 * services.store.orphan_age + timedelta(minutes=1)) == 1
+        assert tombstones(tmp_path) == []
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+async def test_what_was_replaced_without_an_answer_is_kept(
+    tmp_path: Path, *, is_done: bool
+) -> None:
+    source = dataset()
+    content, refused = _version_of(source, 1), _version_of(source, 2)
+    async with open_archive(tmp_path) as services:
+        partition = await services.partitions.resolve(None, create=True)
+        await store(services, partition, [content])
+        [first] = [blob.name async for blob in services.blobs.list("metadata/")]
+        await _get_no_answer(services, partition, refused, replaces=True, is_done=is_done)
+    async with open_archive(tmp_path) as services:
+        outcome = await rebuild(services)
+        assert (outcome.instances, outcome.doubtful) == (1, (first,))
+        assert await _is_kept(services, first)
+        partition = await services.partitions.resolve(None, create=True)
+        assert await retrieve(services, partition, path_of(source)) == [refused]
