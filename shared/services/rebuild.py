@@ -75,8 +75,8 @@ class Rebuild:
     A Store that was not answered may have left blobs of an instance beside those of another Store
     of it. Of such, what was updated since is put back, else what took the place of another, else
     the oldest; none that a deletion or replacement came after. What is noted as unanswered stands
-    back behind all others, also in the change feed. As all this may err, no file is removed but
-    one that is the same as another that is put back.
+    back behind all others, also in the change feed. As all this may err, none of them is removed
+    unless its file is the very one that is put back.
     Series documents are removed, as the new index would take their names for those of its own.
     Extended query tags are as they were when they last were added or deleted; those by which some
     instance cannot be indexed are disabled.

@@ -237,8 +237,8 @@ class _Request:
             self._unavailable = error
             self._fail([number for number, _ in batch])
             with suppress(StoreUnavailableError):
-                names = [item.file.blob_id for item in instances]
-                await add_unanswered(self._service.blobs, names)
+                blob_ids = [item.file.blob_id for item in instances]
+                await add_unanswered(self._service.blobs, blob_ids)
             return
         unused = []
         for (number, written), outcome in zip(batch, outcomes, strict=True):
