@@ -110,15 +110,20 @@ class ObstoreBlobs:
     async def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
         """See BlobStore."""
         self._checked(name)
-        starts = [offset for offset, _ in ranges]
-        lengths = [length for _, length in ranges]
-        return await self._run(
-            lambda: list(
-                obstore.get_ranges(
-                    self._store, name, starts=starts, lengths=lengths, coalesce=_COALESCE_BYTES
-                )
+        return await self._run(self._get_ranges, name, ranges)
+
+    def _get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
+        # obstore knows no range of no bytes; a damaged file may have such frames.
+        asked = [(offset, length) for offset, length in ranges if length]
+        if not asked:
+            return [b"" for _ in ranges]
+        starts, lengths = zip(*asked, strict=True)
+        read = iter(
+            obstore.get_ranges(
+                self._store, name, starts=starts, lengths=lengths, coalesce=_COALESCE_BYTES
             )
         )
+        return [next(read) if length else b"" for _, length in ranges]
 
     async def stream(
         self, name: str, offset: int = 0, length: int | None = None

@@ -152,6 +152,14 @@ async def test_ranges_come_in_the_order_asked_for(blobs: BlobStore) -> None:
     ]
 
 
+async def test_a_range_of_no_bytes_is_empty_wherever_it_lies(blobs: BlobStore) -> None:
+    await blobs.put(NAME, b"content")
+    found = await blobs.get_ranges(NAME, [(7, 0), (1, 2), (0, 0), (9, 0), (4, 3)])
+    assert [bytes(part) for part in found] == [b"", b"on", b"", b"", b"ent"]
+    assert [bytes(part) for part in await blobs.get_ranges(NAME, [(3, 0)])] == [b""]
+    assert await blobs.get_ranges(NAME, []) == []
+
+
 @pytest.mark.parametrize(
     ("offset", "length"),
     [(0, None), (5, None), (0, 3), (MIB - 1, 2), (MIB, 2 * MIB), (3 * MIB + 6, 1), (7, 0)],

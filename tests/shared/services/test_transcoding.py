@@ -5,13 +5,14 @@ import zlib
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     MPEG2MPML,
     DeflatedExplicitVRLittleEndian,
@@ -275,6 +276,42 @@ async def test_among_others_an_instance_that_cannot_be_decoded_comes_as_it_is(
 
     assert one[0] == ExplicitVRLittleEndian
     assert other == (JPEGBaseline8Bit, content)
+
+
+def with_fragments(*fragments: bytes, **uids: Any) -> tuple[Dataset, bytes]:
+    """An image of as many frames in RLE, whatever they hold."""
+    source = image(rows=24, columns=40, frames=len(fragments), **uids)
+    items = [b"\xfe\xff\x00\xe0" + pack("<I", len(piece)) + piece for piece in (b"", *fragments)]
+    source.PixelData = b"".join(items)
+    source["PixelData"].VR = "OB"
+    source["PixelData"].is_undefined_length = True
+    return source, part10(source, RLELossless)
+
+
+def rle_frames(count: int) -> list[bytes]:
+    source = image(rows=24, columns=40, frames=count)
+    compress(source)
+    return list(generate_frames(source.PixelData, number_of_frames=count))
+
+
+async def test_an_empty_frame_is_given_as_it_is_and_cannot_be_decoded(
+    services: Services, partition: Partition
+) -> None:
+    first, last = rle_frames(2)
+    source, content = with_fragments(first, b"", last)
+    await store(services, partition, [content])
+    path = path_of(source)
+
+    assert await frames(services, partition, path, [2, 1, 2]) == [b"", first, b""]
+    assert await frames(services, partition, path, [2]) == [b""]
+    octets = [way(ExplicitVRLittleEndian, "application/octet-stream")]
+    with pytest.raises(NotAcceptableError):
+        await frames(services, partition, path, [2], octets)
+    _, empty = with_fragments(b"", StudyInstanceUID=source.StudyInstanceUID)
+    await store(services, partition, [empty])
+    study = ResourcePath(path.study)
+    given_files = [file for _, file in await given(services, partition, study, JPEG2000Lossless)]
+    assert empty in given_files
 
 
 async def test_an_instance_with_fewer_frames_than_it_declares_is_refused(
