@@ -15,6 +15,7 @@ import orjson
 
 from shared.dicom import xml_model
 from shared.dicom.composition import BulkPart, ComposedFile, compose
+from shared.dicom.header import Limits
 from shared.dicom.json_model import value
 from shared.dicom.resource import ResourcePath
 from shared.dicom.validation import SOP_CLASS_UID, instance_path
@@ -33,6 +34,7 @@ METADATA = frozenset({DICOM_JSON, DICOM_XML})
 
 MAX_HELD_BYTES = 268_435_456
 _CHUNK_BYTES = 1_048_576
+_LIMITS = Limits()
 
 type _Metadata = Mapping[str, Any] | InvalidInstanceError
 type _Bulk = Mapping[str, Sequence[BulkPart]]
@@ -50,7 +52,10 @@ class UnfitInstanceError(InvalidInstanceError):
 
 
 async def composed_instances(
-    parts: AsyncIterator[tuple[MediaType, Part]], max_held_bytes: int = MAX_HELD_BYTES
+    parts: AsyncIterator[tuple[MediaType, Part]],
+    max_held_bytes: int = MAX_HELD_BYTES,
+    *,
+    max_instances: int = 10_000,
 ) -> AsyncIterator[AsyncIterator[Chunk]]:
     """The bodies of the instances that parts make; one that they do not make raises in its body.
 
@@ -58,7 +63,7 @@ async def composed_instances(
         InvalidRequestError: Metadata is not well-formed or comes after bulk data, or bulk data
             does not say where it belongs.
         UnsupportedMediaTypeError: A part is a DICOM file.
-        PayloadTooLargeError: There is more than may be held.
+        PayloadTooLargeError: There is more than may be held, or there are more instances.
     """
     documents: list[_Metadata] = []
     bulk: dict[str, list[BulkPart]] = {}
@@ -79,6 +84,8 @@ async def composed_instances(
             raise InvalidRequestError("Metadata must come before bulk data.")
         else:
             documents += await asyncio.to_thread(_documents, media_type.name, content)
+            if len(documents) > max_instances:
+                raise PayloadTooLargeError(f"The request has more than {max_instances} instances.")
     for document in documents:
         yield _composed(document, bulk)
 
@@ -89,6 +96,7 @@ def _documents(name: str, content: bytes) -> Sequence[_Metadata]:
             return [xml_model.loads(content)]
         except InvalidInstanceError as error:
             return [error]
+    _check_size(content)
     try:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -97,6 +105,17 @@ def _documents(name: str, content: bytes) -> Sequence[_Metadata]:
     if not all(isinstance(document, dict) for document in documents):
         raise InvalidRequestError("The metadata is not an array of DICOM JSON objects.")
     return documents
+
+
+def _check_size(content: bytes) -> None:
+    """Refuse JSON that would take far more memory than its bytes, before it is parsed."""
+    if len(content) > _LIMITS.max_held_length:
+        raise PayloadTooLargeError(
+            f"A part with metadata may have {_LIMITS.max_held_length} bytes at most."
+        )
+    # An attribute opens one object and one array, an item or a name one object more.
+    if content.count(b"{") + content.count(b"[") > 2 * _LIMITS.max_elements:
+        raise PayloadTooLargeError("The metadata has more attributes than this service takes.")
 
 
 def _location(media_type: MediaType, part: Part) -> str:

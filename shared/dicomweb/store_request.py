@@ -55,7 +55,8 @@ def instance_bodies(
         ) from error
     if length > limits.max_total_bytes:
         raise PayloadTooLargeError(f"The request is over {limits.max_total_bytes} bytes.")
-    return _instances(_parts(reader, media_type), takes_metadata=version > 1)
+    parts = _parts(reader, media_type)
+    return _instances(parts, takes_metadata=version > 1, max_instances=limits.max_parts)
 
 
 def _too_large(limit: int) -> PayloadTooLargeError:
@@ -89,11 +90,12 @@ async def _parts(
 
 
 async def _instances(
-    parts: AsyncIterator[tuple[MediaType, Part]], *, takes_metadata: bool
+    parts: AsyncIterator[tuple[MediaType, Part]], *, takes_metadata: bool, max_instances: int
 ) -> AsyncIterator[AsyncIterator[Chunk]]:
     async for media_type, part in parts:
         if media_type.name in METADATA and takes_metadata:
-            async for body in composed_instances(_again((media_type, part), parts)):
+            every_part = _again((media_type, part), parts)
+            async for body in composed_instances(every_part, max_instances=max_instances):
                 yield body
             return
         if media_type.name != DICOM:

@@ -113,3 +113,9 @@ async def test_v1_takes_a_single_instance_only_without_parameters() -> None:
 async def test_v1_takes_no_metadata(media_type: str) -> None:
     with pytest.raises(UnsupportedMediaTypeError, match=r"Every part must be application/dicom\."):
         await _read(PARTS, _part(b"[]", media_type), b"--b--", version=1)
+
+
+async def test_the_instances_in_metadata_are_limited_as_parts_are() -> None:
+    limits = MultipartLimits(max_parts=2)
+    with pytest.raises(PayloadTooLargeError, match="more than 2 instances"):
+        await _read(PARTS, _part(b"[{},{},{}]", "application/dicom+json"), b"--b--", limits=limits)
