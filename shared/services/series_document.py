@@ -7,15 +7,17 @@ their own blobs. So a series that grows one instance at a time costs work in pro
 """
 
 import asyncio
-import re
 import zlib
 from collections.abc import AsyncIterator, Buffer, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import orjson
+
 from shared.dicom.blob_names import metadata_blob, series_document_blob
 from shared.dicom.uid import Uid
+from shared.dicom.validation import instance_path
 from shared.errors import BlobExistsError, BlobNotFoundError
 from shared.ports import BlobStore, Index, SeriesState, StoredInstance
 from shared.services.metadata_file import document_of
@@ -28,7 +30,6 @@ _READS_AT_ONCE = 16
 _GZIP = 31
 _BLOCK_BYTES = 1_048_576
 _LEVEL = 5
-_SOP_INSTANCE_UID = re.compile(rb'"00080018":\{"vr":"UI","Value":\["([0-9.]+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class SeriesDocuments:
         if series.document_revision is not None:
             lines = self._stored_lines(series.key, series.document_revision)
             if contents.kept is not None:
-                lines = _only(lines, frozenset(uid.encode() for uid in contents.kept))
+                lines = _only(lines, contents.kept)
             async for block in lines:
                 yield block
         read = read_ahead(_each(contents.added), self._line, depth=_READS_AT_ONCE)
@@ -160,16 +161,21 @@ async def decompressed(content: AsyncIterator[Buffer]) -> AsyncIterator[bytes]:
             block = await asyncio.to_thread(decompressor.decompress, rest, _BLOCK_BYTES)
 
 
-async def _only(lines: AsyncIterator[bytes], uids: frozenset[bytes]) -> AsyncIterator[bytes]:
+async def _only(lines: AsyncIterator[bytes], uids: frozenset[Uid]) -> AsyncIterator[bytes]:
     async for block in lines:
-        kept = [line for line in block.splitlines(keepends=True) if _uid(line) in uids]
+        kept = await asyncio.to_thread(_kept, block, uids)
         if kept:
-            yield b"".join(kept)
+            yield kept
 
 
-def _uid(line: bytes) -> bytes:
-    found = _SOP_INSTANCE_UID.search(line)
-    return b"" if found is None else found[1]
+def _kept(block: bytes, uids: frozenset[Uid]) -> bytes:
+    # A line is parsed, as its sequences may name other instances before it says which it is.
+    return b"".join(line for line in block.splitlines(keepends=True) if _uid(line) in uids)
+
+
+def _uid(line: bytes) -> Uid | None:
+    path = instance_path(orjson.loads(line))
+    return None if path is None else path.instance
 
 
 async def _each(instances: Sequence[StoredInstance]) -> AsyncIterator[StoredInstance]:

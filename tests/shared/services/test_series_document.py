@@ -5,6 +5,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from shared.dicom.blob_names import metadata_blob
@@ -179,6 +180,21 @@ async def test_a_deleted_instance_is_in_no_later_document(quiet: Series) -> None
     await quiet.delete(paths.pop(0))
     assert await quiet.uids() == [path.instance for path in paths]
     assert quiet.blobs.reads_of("metadata") == 1
+
+
+async def test_an_instance_is_known_by_its_own_identifier_and_not_by_that_in_an_item(
+    quiet: Series, services: Services, partition: Partition
+) -> None:
+    (other, _) = await quiet.add(2)
+    source = dataset(StudyInstanceUID=STUDY, SeriesInstanceUID=SERIES)
+    item = Dataset()
+    item.SOPInstanceUID = str(other.instance)
+    source.LanguageCodeSequence = [item]  # (0008,0006)
+    await store(services, partition, [part10(source)])
+    await quiet.uids()
+    await quiet.delete(other)
+
+    assert await quiet.uids() == ["2.25.1001", source.SOPInstanceUID]
 
 
 async def test_a_delete_is_seen_at_once_where_nothing_is_stored_yet(series: Series) -> None:
