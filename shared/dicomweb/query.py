@@ -52,6 +52,7 @@ class SearchQuery:
         warnings: Sentences on what was ignored.
         erroneous: The extended query tags, as they were given, by which some instances could not
             be indexed.
+        has_bulk: Whether results have values of binary VRs; v1 leaves them out.
     """
 
     level: Level
@@ -63,6 +64,7 @@ class SearchQuery:
     offset: int
     warnings: tuple[str, ...] = ()
     erroneous: tuple[str, ...] = ()
+    has_bulk: bool = True
 
 
 def other_attributes(pairs: Sequence[tuple[str, str]], version: int) -> Sequence[str]:
@@ -110,6 +112,7 @@ def parse_query(  # noqa: PLR0913
         reading.offset,
         tuple(reading.warnings),
         tuple(reading.erroneous),
+        has_bulk=version > 1,
     )
 
 

@@ -3,10 +3,13 @@
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import batched
 
+import orjson
+
 from shared.dicom.blob_names import metadata_blob
-from shared.dicom.json_model import Document, value
+from shared.dicom.json_model import Document, value, without_bulk
 from shared.dicom.searchable import (
     AVAILABLE_TRANSFER_SYNTAX_UID,
     COMPUTED,
@@ -20,7 +23,7 @@ from shared.errors import BlobNotFoundError
 from shared.ports import BlobStore, Index, Match, Partition
 from shared.services.available_syntaxes import available_syntaxes
 from shared.services.kept_instance import UNREADABLE
-from shared.services.metadata_file import unpack
+from shared.services.metadata_file import document_of, with_base_url
 from shared.services.read_ahead import read_ahead
 
 _BITS_ALLOCATED = tag_of("BitsAllocated")
@@ -76,19 +79,23 @@ class Search:
         fields = sorted(query.return_tags)
         if query.return_tags <= IN_ROWS[query.level]:
             return [_chosen(_available(match, base_url), fields) for match in matches]
-        loaded = read_ahead(_each(matches), self._metadata, depth=_BLOBS_AT_ONCE)
+        load = partial(self._metadata, query, base_url)
+        loaded = read_ahead(_each(matches), load, depth=_BLOBS_AT_ONCE)
         return [
             _chosen({**metadata, **_available(match, base_url)}, fields)
             async for match, metadata in loaded
         ]
 
-    async def _metadata(self, match: Match) -> tuple[Match, Document]:
+    async def _metadata(
+        self, query: SearchQuery, base_url: str, match: Match
+    ) -> tuple[Match, Document]:
         try:
             content = await self._blobs.get(metadata_blob(match.newest_blob_id))
         except BlobNotFoundError:
             return match, {}  # Deleted, and cleaned up, since the row was read.
         try:
-            metadata = unpack(content).document
+            metadata = orjson.loads(with_base_url(document_of(content), base_url))
+            metadata = metadata if query.has_bulk else without_bulk(metadata)
             return match, {tag: found for tag, found in metadata.items() if tag not in COMPUTED}
         except UNREADABLE:
             # The others are found all the same, and what the row has of this one.

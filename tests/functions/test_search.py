@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from httpx import Response
+from pydicom.dataset import Dataset
 
 from shared.dicom import xml_model
 from shared.dicom.codestream import HTJ2K_LOSSLESS_RPCL, JPEG_2000_LOSSLESS
@@ -90,6 +91,46 @@ async def test_an_attribute_that_rows_lack_is_read_from_the_newest_instance(
     await client.store("/v2", [part10(dataset(ProtocolName="Thorax"))])
     (found,) = (await client.get("/v2/studies?includefield=ProtocolName", JSON)).json()
     assert found["00181030"]["Value"] == ["Thorax"]
+
+
+def _with_bulk() -> Dataset:
+    source = image()
+    source.add_new(0x00281201, "OW", bytes(5000))
+    item = Dataset()
+    item.add_new(0x00420011, "OB", bytes(8))
+    source.ContentSequence = [item]
+    return source
+
+
+BULK = "includefield=00281201,7FE00010,0040A730"
+
+
+async def test_references_of_results_lead_to_their_bulk_values(client: Client) -> None:
+    source = _with_bulk()
+    await client.store("/v2", [part10(source)])
+    for root in ("/v2", "/v2/partitions/Microsoft.Default"):
+        for resource in ("studies", "series", "instances"):
+            (found,) = (await client.get(f"{root}/{resource}?{BULK}", JSON)).json()
+            for tag, length in (("00281201", 5000), ("7FE00010", len(source.PixelData))):
+                uri = found[tag]["BulkDataURI"]
+                assert f"{root}/studies/" in uri
+                answer = await client.get(uri, "application/octet-stream")
+                assert (answer.status_code, len(answer.content)) == (200, length)
+            assert found["0040A730"]["Value"][0]["00420011"]["InlineBinary"]
+
+    (found,) = (await client.get(f"/v2/instances?{BULK}", JSON)).json()
+    xml = await client.get(f"/v2/instances?{BULK}", XML)
+    content = xml_parts(xml)[0].get_payload(decode=True)
+    assert isinstance(content, bytes)
+    assert xml_model.loads(content) == found
+
+
+async def test_v1_leaves_bulk_values_out_of_results(client: Client) -> None:
+    await client.store("/v2", [part10(_with_bulk())])
+    fields = BULK.replace(",", "&includefield=")
+    (found,) = (await client.get(f"/v1/instances?{fields}", JSON)).json()
+    assert not {"00281201", "7FE00010"} & found.keys()
+    assert found["0040A730"] == {"vr": "SQ", "Value": [{}]}
 
 
 XML = 'multipart/related; type="application/dicom+xml"'
