@@ -26,16 +26,16 @@ def reencode(dataset: Dataset) -> bytes:
     """
     if not transfer_syntax(str(dataset.file_meta.TransferSyntaxUID)).is_little_endian:
         raise NotAcceptableError("An instance in big endian is encoded anew only with its pixels.")
-    meta = deepcopy(dataset.file_meta)
-    meta.TransferSyntaxUID = UID(EXPLICIT_VR_LITTLE_ENDIAN)
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    encoded = Dataset(dataset)
-    encoded.file_meta = meta
-    encoded.preamble = getattr(dataset, "preamble", None) or bytes(128)
     buffer = BytesIO()
     try:
         with quiet():
+            meta = deepcopy(dataset.file_meta)
+            meta.TransferSyntaxUID = UID(EXPLICIT_VR_LITTLE_ENDIAN)
+            meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+            meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+            encoded = Dataset(dataset)
+            encoded.file_meta = meta
+            encoded.preamble = getattr(dataset, "preamble", None) or bytes(128)
             dcmwrite(buffer, encoded, implicit_vr=False, little_endian=True)
     except PYDICOM_ERRORS as error:
         raise NotAcceptableError("An attribute of the instance cannot be encoded anew.") from error

@@ -215,6 +215,22 @@ async def test_every_image_of_a_study_is_rendered(client: Client) -> None:
     assert (await client.get(only_report)).status_code == 404
 
 
+async def test_an_image_described_with_a_vr_that_is_none_is_left_out_of_its_study(
+    client: Client,
+) -> None:
+    source = ramp()
+    odd = ramp(StudyInstanceUID=source.StudyInstanceUID)
+    content = part10(odd)
+    assert content.count(b"\x28\0\x02\0US") == 1
+    content = content.replace(b"\x28\0\x02\0US", b"\x28\0\x02\0UZ")
+    await client.store("/v2", [content, part10(source)])
+    for resource in ("rendered", "thumbnail", "frames/1/rendered"):
+        assert (await client.get(f"{url_of(odd)}/{resource}")).status_code == 406
+    study = f"/v2/studies/{source.StudyInstanceUID}"
+    (part,) = parts_of(await client.get(f"{study}/rendered", "*/*"))
+    assert part[1] == f"http://archive.test{url_of(source)}/rendered"
+
+
 async def test_a_thumbnail_is_small_and_may_be_kept(client: Client) -> None:
     source = image(rows=512, columns=256)
     report = dataset(StudyInstanceUID=source.StudyInstanceUID)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from shared.dicom.header import PixelDataElement
+from shared.dicom.pydicom_reading import PYDICOM_ERRORS
 from shared.dicom.quiet import quiet
 from shared.errors import NotAcceptableError, NotFoundError
 
@@ -66,16 +67,16 @@ class ImageDescription:
 
         Raises:
             NotFoundError: The data set describes no image.
-            NotAcceptableError: The description is impossible, or a frame is over `max_length`.
+            NotAcceptableError: The description is impossible or cannot be read, or a frame is over
+                `max_length`.
         """
         if "Rows" not in dataset or "Columns" not in dataset:
             raise NotFoundError("The instance has no image.")
-        if pixel_data is None:
-            keyword = next((key for key in (*_FLOATS, "PixelData") if key in dataset), "")
-            vr = dataset[keyword].VR if keyword else "OW"
-            pixel_data = PixelDataElement(keyword, vr, 0, None)
-        with quiet():
-            image = cls._read(dataset, pixel_data)
+        try:
+            with quiet():
+                image = cls._read(dataset, pixel_data or _pixel_data_of(dataset))
+        except PYDICOM_ERRORS as error:
+            raise NotAcceptableError("The description of the image cannot be read.") from error
         image.check(max_length)
         return image
 
@@ -172,6 +173,11 @@ class Frame:
 
     pixels: Pixels
     image: ImageDescription
+
+
+def _pixel_data_of(dataset: Dataset) -> PixelDataElement:
+    keyword = next((key for key in (*_FLOATS, "PixelData") if key in dataset), "")
+    return PixelDataElement(keyword, dataset[keyword].VR if keyword else "OW", 0, None)
 
 
 def _whole(dataset: Dataset, keyword: str, default: int) -> int:

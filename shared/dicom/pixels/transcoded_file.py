@@ -4,6 +4,7 @@ Standard: PS3.5 8.2 and A.4, PS3.10 7, PS3.3 C.7.6.1.1.5 (2025b).
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
@@ -62,8 +63,9 @@ def transcode_file(
         quality: From 1 to 100, for a target with loss.
 
     Raises:
-        NotAcceptableError: A frame cannot be decoded, or not be encoded so; before the first bytes
-            are given when the first frame, or the description of the image, is the reason.
+        NotAcceptableError: A frame cannot be decoded, or not be encoded so, or an attribute not be
+            read; before the first bytes are given when the first frame, the description of the
+            image, or an attribute before its pixels is the reason.
     """
     image = ImageDescription.of(dataset, pixel_data)
     following = iter(frames)
@@ -110,7 +112,8 @@ def _check_overlays(job: _Transcoding) -> None:
         return
     for group in range(0x6000, 0x6020, 2):
         tag = (group, 0x0102)
-        is_in_pixels = tag in job.dataset and bool(job.dataset[tag].value)
+        with _reading():
+            is_in_pixels = tag in job.dataset and bool(job.dataset[tag].value)
         if is_in_pixels and (group, 0x3000) not in job.dataset:
             raise NotAcceptableError("The image has overlays in its pixels, which would be lost.")
 
@@ -182,9 +185,19 @@ def _basic_offsets(frames: list[EncodedFrame]) -> bytes:
     return pack(f"<{len(offsets)}I", *offsets) if offsets[-1] <= _MAX_OFFSET else b""
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Refuse what pydicom cannot read, which it does when first asked for a value, or write."""
+    try:
+        with quiet():
+            yield
+    except PYDICOM_ERRORS as error:
+        raise NotAcceptableError("An attribute of the instance cannot be encoded anew.") from error
+
+
 def _head(job: _Transcoding, first: EncodedFrame, *contents: bytes) -> bytes:
     """The file up to the pixel data; `contents` tell how far compression went."""
-    with quiet():
+    with _reading():
         before = _copy(job, job.dataset[:_FLOAT])
         for tag in _OFFSET_TABLES:
             before.pop(tag, None)
@@ -200,7 +213,7 @@ def _head(job: _Transcoding, first: EncodedFrame, *contents: bytes) -> bytes:
 
 
 def _tail(job: _Transcoding) -> bytes:
-    with quiet():
+    with _reading():
         return _encode(_copy(job, job.dataset[_PIXELS + 1 :]))
 
 
@@ -223,10 +236,7 @@ def _file_meta(job: _Transcoding) -> FileMetaDataset:
 def _encode(dataset: Dataset) -> bytes:
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    try:
-        write_dataset(buffer, dataset)
-    except PYDICOM_ERRORS as error:
-        raise NotAcceptableError("An attribute of the instance cannot be encoded anew.") from error
+    write_dataset(buffer, dataset)
     return buffer.getvalue()
 
 

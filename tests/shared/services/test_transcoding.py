@@ -228,6 +228,16 @@ async def test_an_instance_without_pixels_is_given_in_explicit_vr_alone(
             await given(services, partition, path_of(source), JPEG2000Lossless)
 
 
+async def test_an_instance_without_pixels_is_not_given_anew_with_a_vr_that_is_none(
+    services: Services, partition: Partition
+) -> None:
+    source = dataset()
+    odd = with_vr(part10(source, ImplicitVRLittleEndian), b"\x02\0\x13\0SH", b"UZ")
+    await store(services, partition, [odd])
+    with pytest.raises(NotAcceptableError):
+        await given(services, partition, path_of(source), ExplicitVRLittleEndian)
+
+
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("syntax", [MPEG2MPML, PRIVATE])
 async def test_a_video_or_a_private_syntax_is_not_transcoded(
@@ -322,6 +332,42 @@ async def test_an_instance_with_fewer_frames_than_it_declares_is_refused(
     await store(services, partition, [part10(source)])
     with pytest.raises(NotAcceptableError):
         await given(services, partition, path_of(source), RLELossless)
+
+
+def with_vr(source: bytes, header: bytes, vr: bytes) -> bytes:
+    """A file whose one element of this header has another VR, which the Standard may not have."""
+    assert source.count(header) == 1
+    return source.replace(header, header[:4] + vr)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "header"),
+    [
+        (ExplicitVRLittleEndian, b"\x28\0\x02\0US"),
+        (ExplicitVRLittleEndian, b"\x28\0\x04\0CS"),
+        (ExplicitVRLittleEndian, b"\0\x60\x02\1US"),
+        (ExplicitVRLittleEndian, b"\x02\0\x13\0SH"),
+        (ExplicitVRBigEndian, b"\0\x10\x40\0LT"),
+        (ExplicitVRBigEndian, b"\x7f\xe1\x10\1LO"),
+    ],
+)
+async def test_an_instance_with_a_vr_that_is_none_is_refused_and_comes_as_it_is_among_others(
+    services: Services, partition: Partition, syntax: str, header: bytes
+) -> None:
+    source = image(PatientComments="comment")
+    source.add_new(0x60000102, "US", 0)
+    source.add_new(0x7FE10010, "LO", "MAKER")
+    source.add_new(0x7FE11001, "LO", "behind")
+    content = big_endian(source) if syntax == ExplicitVRBigEndian else part10(source)
+    odd = with_vr(content, header, b"UZ")
+    other = part10(image(StudyInstanceUID=source.StudyInstanceUID))
+    await store(services, partition, [odd, other])
+    path = path_of(source)
+    with pytest.raises(NotAcceptableError):
+        await given(services, partition, path, JPEGLSLossless)
+    both = await given(services, partition, ResourcePath(path.study), JPEGLSLossless)
+    assert (syntax, odd) in both
+    assert {uid for uid, _ in both} == {syntax, JPEGLSLossless}
 
 
 async def test_the_loop_goes_on_while_pixels_are_worked_on(
