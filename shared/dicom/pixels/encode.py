@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from math import ceil, log2
 
 import imagecodecs
+import numpy as np
 
 from shared.dicom.codestream import (
     HTJ2K_LOSSLESS,
@@ -57,7 +58,8 @@ def encode_frame(frame: Frame, syntax: str, *, quality: int = DEFAULT_QUALITY) -
     `quality` from 1 to 100 is for JPEG baseline, the only target with loss.
 
     Raises:
-        NotAcceptableError: The transfer syntax is no target, or has no room for such an image.
+        NotAcceptableError: The transfer syntax is no target, or has no room for such an image, or
+            for values of it.
     """
     if syntax == EXPLICIT_VR_LITTLE_ENDIAN:
         return EncodedFrame(write_native(frame.pixels, frame.image), frame.image)
@@ -67,6 +69,7 @@ def encode_frame(frame: Frame, syntax: str, *, quality: int = DEFAULT_QUALITY) -
         if syntax == RLE_LOSSLESS:
             image = replace(frame.image, is_planar=frame.image.is_color)
             return EncodedFrame(write_rle(frame.pixels), image)
+        _check_values(frame, syntax)
         if syntax == JPEG_BASELINE:
             return _encode_baseline(frame, quality)
         encode = _ENCODERS.get(syntax)
@@ -85,6 +88,14 @@ def encode_frame(frame: Frame, syntax: str, *, quality: int = DEFAULT_QUALITY) -
 def _no_room(syntax: str) -> NotAcceptableError:
     name = transfer_syntax(syntax).name
     return NotAcceptableError(f"Such an image cannot be encoded in {name}.")
+
+
+def _check_values(frame: Frame, syntax: str) -> None:
+    """Refuse values above those of Bits Stored, which a compressed frame may hold all the same."""
+    highest = (1 << frame.image.bits_stored - frame.image.is_signed) - 1
+    # The codecs are told of Bits Stored: some cut such values off, and some make others of them.
+    if highest < np.iinfo(frame.pixels.dtype).max and frame.pixels.max() > highest:
+        raise _no_room(syntax)
 
 
 def _check(image: ImageDescription, syntax: str) -> None:

@@ -105,6 +105,23 @@ def test_jpeg_baseline_takes_eight_unsigned_bits_of_no_palette(image: ImageDescr
         encode_frame(noise(image), BASELINE)
 
 
+@pytest.mark.parametrize("bits_allocated", [8, 16])
+@pytest.mark.parametrize("source", [JPEG_LS, JPEG_2000, SV1])
+def test_values_beyond_bits_stored_are_kept_or_refused(source: str, bits_allocated: int) -> None:
+    whole = describe(16, 16, bits_allocated=bits_allocated)
+    coded = encode_frame(noise(whole), source).content
+    image = describe(16, 16, bits_allocated=bits_allocated, bits_stored=bits_allocated - 2)
+    frame = decode_frame(StoredFrame(coded, source), image)
+    assert np.array_equal(frame.pixels, noise(whole).pixels)
+    assert encode_frame(frame, EXPLICIT).content == frame.pixels.tobytes()
+    for target in TARGETS - {EXPLICIT, RLE}:
+        with pytest.raises(NotAcceptableError, match="cannot be encoded"):
+            encode_frame(frame, target)
+    within = Frame(frame.pixels >> 2, image)
+    for target in TARGETS - {BASELINE}:
+        assert encode_frame(within, target)
+
+
 def test_what_is_no_target_is_refused() -> None:
     with pytest.raises(NotAcceptableError, match="does not encode JPEG Extended"):
         encode_frame(noise(describe()), "1.2.840.10008.1.2.4.51")
