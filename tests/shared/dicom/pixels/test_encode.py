@@ -119,7 +119,7 @@ def test_values_beyond_bits_stored_are_kept_or_refused(source: str, bits_allocat
             encode_frame(frame, target)
     within = Frame(frame.pixels >> 2, image)
     for target in TARGETS - {BASELINE}:
-        assert encode_frame(within, target)
+        assert np.array_equal(round_trip(within, target).pixels, within.pixels)
 
 
 def test_what_is_no_target_is_refused() -> None:
