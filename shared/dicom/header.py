@@ -1,6 +1,7 @@
 """What one reading of a Part 10 file yields: everything that Store needs, and no pixels."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from shared.dicom.frames import FramePositions
 from shared.dicom.preamble import PreambleKind
@@ -66,6 +67,17 @@ class BulkValue:
     element: Element
 
 
+def values_within(values: Iterable[BulkValue], end: int) -> Iterator[BulkValue]:
+    """Values as far as a file of `end` bytes has them; one it has nothing of is no reference."""
+    for value in values:
+        if value.offset + value.length <= end:
+            yield value
+        elif value.offset < end:
+            yield replace(value, length=end - value.offset)
+        else:
+            del value.element["BulkDataURI"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """A Part 10 file without its bulk values.
@@ -75,7 +87,7 @@ class Header:
         character_sets: Specific Character Set as it was declared, which `document` no longer says.
         null_padded: Tags of top-level text attributes whose value field ends in NUL; the document
             is free of padding. UIDs, where NUL is right, are never among them.
-        is_truncated: The file ends inside its native pixel data.
+        is_truncated: The file ends inside its native pixel data, or another bulk value.
         is_inflated: The data set was deflated; positions are those in the file if it were not.
     """
 

@@ -16,7 +16,7 @@ from shared.dicom.frames import (
     native_frames,
     number_of_frames,
 )
-from shared.dicom.header import Header, Limits, NeedsPydicom
+from shared.dicom.header import Header, Limits, NeedsPydicom, values_within
 from shared.dicom.transfer_syntax import TransferSyntax
 
 _HEADER_LENGTH = 8
@@ -97,6 +97,7 @@ class Part10Scanner:
         ):
             raise NeedsPydicom
         null_padded = scan.close()
+        end = scan.base + scan.position + left
         return Header(
             transfer_syntax_uid=syntax.uid,
             preamble=self._meta.preamble,
@@ -104,7 +105,7 @@ class Part10Scanner:
             media_storage_sop_instance_uid=self._meta.sop_instance_uid,
             document=scan.document,
             pixel_data=scan.pixel_data,
-            bulk_values=tuple(scan.bulk_values),
+            bulk_values=tuple(values_within(scan.bulk_values, end)),
             frames=_frames(scan, syntax, self.skippable),
             character_sets=scan.character_sets,
             null_padded=null_padded,

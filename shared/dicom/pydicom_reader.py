@@ -28,7 +28,13 @@ from shared.dicom.frames import (
     native_frames,
     number_of_frames,
 )
-from shared.dicom.header import Header, Limits, NeedsPydicom, PixelDataElement
+from shared.dicom.header import (
+    Header,
+    Limits,
+    NeedsPydicom,
+    PixelDataElement,
+    values_within,
+)
 from shared.dicom.preamble import PreambleKind
 from shared.dicom.pydicom_reading import PYDICOM_ERRORS, PydicomReading, stored
 from shared.dicom.quiet import quiet
@@ -126,6 +132,7 @@ def _read(file: BinaryIO, meta: FileMetaScan | None, limits: Limits) -> Header:
     source_length = source.seek(0, os.SEEK_END) + shift
     known = (pixels.length or 0) if pixels else 0
     missing = max(0, pixels.offset + known - source_length) if pixels else 0
+    present = tuple(values_within(reading.bulk_values, source_length))
     return Header(
         transfer_syntax_uid=uid,
         preamble=meta.preamble if meta else PreambleKind.ABSENT,
@@ -133,13 +140,13 @@ def _read(file: BinaryIO, meta: FileMetaScan | None, limits: Limits) -> Header:
         media_storage_sop_instance_uid=meta.sop_instance_uid if meta else None,
         document=document,
         pixel_data=pixels,
-        bulk_values=tuple(reading.bulk_values),
+        bulk_values=present,
         frames=_frames(_Pixels(source, shift, uid, missing, limits), dataset, document, pixels)
         if pixels
         else None,
         character_sets=reading.character_sets,
         null_padded=tuple(reading.null_padded),
-        is_truncated=missing > 0,
+        is_truncated=present != tuple(reading.bulk_values),
         is_inflated=source is not file,
     )
 

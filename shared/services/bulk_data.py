@@ -132,7 +132,15 @@ class BulkData:
 
     async def _bulk(self, file: InstanceFile) -> Mapping[str, tuple[int, int]]:
         content = await self._blobs.get(metadata_blob(file.metadata_id))
-        return await asyncio.to_thread(bulk_of, content)
+        places = await asyncio.to_thread(bulk_of, content)
+        if transfer_syntax(file.transfer_syntax_uid).is_deflated:
+            return places
+        # What is noted of files that were cut off may be the length that they declare.
+        return {
+            path: (offset, min(length, file.length - offset))
+            for path, (offset, length) in places.items()
+            if offset < file.length
+        }
 
     async def _turned_widths(self, file: InstanceFile, references: list[str]) -> dict[str, int]:
         """How many bytes are turned around in each value, where any are."""

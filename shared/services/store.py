@@ -55,6 +55,7 @@ _FIRST_VALUE_ONLY = (
     "One or more indexed Dicom tag(s) have multiple values, only first value is indexed."
 )
 _EXECUTABLE = "The preamble makes the file a program; zeros are sent in its place."
+_TRUNCATED = "The file ends before its last value does."
 
 type Body = AsyncIterator[Chunk]
 type _Waiting = tuple[int, WrittenInstance]
@@ -380,6 +381,8 @@ def _stored(written: WrittenInstance, version: int) -> Stored:
     if header.preamble is PreambleKind.EXECUTABLE:
         sentences.append(_EXECUTABLE)
         problems = (*problems, Problem(None, _EXECUTABLE)) if version > 1 else problems
+    if header.is_truncated and version > 1:
+        problems = (*problems, Problem(None, _TRUNCATED))
     warning = None
     if transfer_syntax(header.transfer_syntax_uid).is_implicit:
         warning = WarningReason.IMPLICIT_VR

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
@@ -15,7 +16,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tests.archive import Client, code_of, open_archive
+from shared.services.metadata_file import unpack
+from tests.archive import Client, blobs_in, code_of, open_archive
 from tests.builders import dataset, image, part10
 
 LARGE = bytes(range(256)) * 32
@@ -253,3 +255,55 @@ async def test_a_value_that_ends_within_a_number_is_turned_around_up_to_there(
     await client.store("/v2", [part10(source, ExplicitVRBigEndian)])
     answer = await client.get(f"{instance_url(source)}/bulkdata/00660016")
     assert answer.content == b"\4\3\2\1" * 2000 + b"\5\6"
+
+
+async def _first_value_counts(client: Client, url: str, length: int) -> None:
+    """Expect of the pixel data so many bytes, wherever their number is told."""
+    value = await client.get(f"{url}/bulkdata/7FE00010", "application/octet-stream")
+    assert (value.status_code, len(value.content)) == (200, length)
+    assert value.headers["content-length"] == str(length)
+    part = await client.send(
+        "GET", f"{url}/bulkdata/7FE00010", headers={"Range": f"bytes={length - 1}-"}
+    )
+    assert part.headers["content-range"] == f"bytes {length - 1}-{length - 1}/{length}"
+    (only,) = located(await client.get(f"{url}/bulkdata"))
+    assert len(only[2]) == length
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+async def test_of_pixel_data_that_is_cut_off_what_is_there_is_given(
+    client: Client, syntax: str
+) -> None:
+    source = image(rows=64, columns=64)
+    await client.store("/v2", [part10(source, syntax)[:-1000]])
+    await _first_value_counts(client, instance_url(source), 64 * 64 * 2 - 1000)
+
+
+async def test_a_study_has_bulk_data_even_if_one_instance_ends_before_its_pixel_data(
+    client: Client,
+) -> None:
+    source = with_bulk()
+    cut = image(StudyInstanceUID=source.StudyInstanceUID)
+    files = [part10(cut)[: -len(cut.PixelData)], part10(source)]
+    await client.store("/v2", files)
+    answer = await client.get(f"/v2/studies/{source.StudyInstanceUID}/bulkdata")
+    assert [content for _, _, content in located(answer)] == [LARGE, WAVES, source.PixelData]
+    assert (await client.get(f"{instance_url(cut)}/bulkdata/7FE00010")).status_code == 404
+
+
+@pytest.mark.parametrize(("noted", "there"), [(8192, 7192), (8192, 0)])
+async def test_a_place_beyond_the_end_of_a_file_is_read_up_to_there(
+    client: Client, tmp_path: Path, noted: int, there: int
+) -> None:
+    source = image(rows=64, columns=64)
+    await client.store("/v2", [part10(source)[: len(part10(source)) - noted + there]])
+    (name,) = (name for name in blobs_in(tmp_path) if name.startswith("metadata/"))
+    metadata = unpack((tmp_path / name).read_bytes())
+    assert metadata.file.pixel_data_offset is not None
+    place = (metadata.file.pixel_data_offset, noted)
+    (tmp_path / name).write_bytes(replace(metadata, bulk={"7FE00010": place}).pack())
+    if there:
+        await _first_value_counts(client, instance_url(source), there)
+    else:
+        for path in ("bulkdata", "bulkdata/7FE00010"):
+            assert (await client.get(f"{instance_url(source)}/{path}")).status_code == 404

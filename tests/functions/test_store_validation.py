@@ -8,7 +8,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from shared.dicom.resource import parse_path
 from tests.archive import Client
-from tests.builders import dataset, part10, with_values
+from tests.builders import dataset, image, part10, with_values
 
 JSON = "application/dicom+json"
 NO_PROBLEM = {"vr": "SQ", "Value": []}
@@ -267,3 +267,16 @@ async def test_a_preamble_of_another_kind_is_nothing_to_tell(client: Client) -> 
     answer = await client.store("/v2", [content])
     assert answer.status_code == 200
     assert "warning" not in answer.headers
+
+
+@pytest.mark.parametrize(("version", "status"), [("v1", 200), ("v2", 202)])
+async def test_v2_tells_that_a_file_ends_within_its_pixel_data(
+    client: Client, version: str, status: int
+) -> None:
+    answer = await client.store(f"/{version}", [part10(image())[:-1]])
+
+    assert answer.status_code == status
+    (stored,) = answer.json()["00081199"]["Value"]
+    if version == "v2":
+        assert _comments(stored) == ["The file ends before its last value does."]
+        assert stored["00081196"]["Value"] == [1]

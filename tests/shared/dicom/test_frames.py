@@ -1,11 +1,17 @@
 from array import array
+from io import BytesIO
 from pathlib import Path
 from struct import pack
 
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
-from pydicom.uid import JPEGBaseline8Bit, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
 
 from shared.dicom.frames import (
     EncapsulatedFrames,
@@ -18,6 +24,7 @@ from shared.dicom.frames import (
 )
 from shared.dicom.header import Header, NeedsPydicom
 from shared.dicom.part10 import Part10Scanner, scan
+from shared.dicom.pydicom_reader import read_with_pydicom
 from shared.errors import InvalidInstanceError
 from tests import builders
 from tests.shared.dicom import corpus
@@ -90,6 +97,40 @@ def test_a_frame_that_is_cut_off_does_not_exist() -> None:
     assert header.frames.count == 3
     with pytest.raises(IndexError):
         header.frames.range_of(3)
+
+
+def _read(content: bytes, syntax: str) -> Header:
+    if syntax == ExplicitVRLittleEndian:
+        return scan(content)
+    return read_with_pydicom(BytesIO(content))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("missing", [1, 512, 1023])
+def test_a_value_that_is_cut_off_is_as_long_as_what_is_there(syntax: str, missing: int) -> None:
+    content = builders.part10(builders.image(rows=16, columns=16, frames=2), syntax)
+    whole = _read(content, syntax).bulk_values[0]
+    header = _read(content[:-missing], syntax)
+    (bulk,) = header.bulk_values
+    assert header.is_truncated
+    assert (bulk.offset, bulk.length) == (whole.offset, 1024 - missing)
+    assert bulk.element is header.document["7FE00010"]
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_a_value_of_which_nothing_is_there_has_no_reference(syntax: str) -> None:
+    content = builders.part10(builders.image(rows=16, columns=16, frames=2), syntax)
+    header = _read(content[:-1024], syntax)
+    assert header.is_truncated
+    assert header.bulk_values == ()
+    assert header.document["7FE00010"].keys() == {"vr"}
+
+
+def test_other_values_that_are_cut_off_are_as_long_as_what_is_there() -> None:
+    source = builders.dataset(EncapsulatedDocument=bytes(4096))
+    header = read_with_pydicom(BytesIO(builders.part10(source)[:-96]))
+    assert header.is_truncated
+    assert header.bulk_values[0].length == 4000
 
 
 @pytest.mark.parametrize(
