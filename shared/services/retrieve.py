@@ -215,7 +215,7 @@ class Retrieve:
         if _Kind.of(file).is_stored_in(syntax_uid):
             return await self._as_stored(instance)
         try:
-            body = await self._transcoding.instance(file, syntax_uid)
+            body = await self._transcoding.instance(file, syntax_uid, is_whole=not is_only)
         except NotAcceptableError:
             if is_only:
                 raise

@@ -1,7 +1,9 @@
 """Transcoding: stored instances and frames in another transfer syntax (PS3.18 8.7.3.5, 2025b)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from tempfile import SpooledTemporaryFile
 
 from shared.dicom.pixels.decode import DEFLATED_IMAGE_FRAME
 from shared.dicom.pixels.encode import TARGETS
@@ -14,6 +16,13 @@ from shared.ports import InstanceFile
 from shared.services.images import Images, OpenImage
 from shared.services.pixel_work import PixelWork
 
+HELD_LENGTH = 8 << 20
+"""Bytes of a transcoded file that are held in memory until it is whole; more go to the disk."""
+
+MAX_SPOOLED_LENGTH = 256 << 20
+"""Bytes that are kept of a transcoded file until it is whole: beyond, it is given as it comes."""
+
+_CHUNK_LENGTH = 1 << 20
 _DECODED_MEDIA_TYPES = frozenset(
     {"image/jpeg", "image/jls", "image/jp2", "image/jphc", "image/dicom-rle"}
 )
@@ -57,13 +66,20 @@ class Transcoding:
         encoded = await self._work.run(lambda: transcode_frame(stored, description, target))
         return encoded.content
 
-    async def instance(self, file: InstanceFile, target: str) -> AsyncIterator[bytes]:
-        """A whole file in another transfer syntax, begun: what fails at once has failed.
+    async def instance(
+        self, file: InstanceFile, target: str, *, is_whole: bool = False
+    ) -> AsyncIterator[bytes]:
+        """A file in another transfer syntax, begun: what fails at once has failed.
+
+        With `is_whole`, all of it has been transcoded then, up to `MAX_SPOOLED_LENGTH`.
 
         Raises:
-            NotAcceptableError: It cannot be decoded, or not be encoded so.
+            NotAcceptableError: It cannot be decoded, or not be encoded so; or there is no room to
+                keep it until it is whole.
         """
         pieces = self._pieces(file, target)
+        if is_whole:
+            pieces = _spooled(pieces)
         return _chain(await anext(pieces), pieces)
 
     async def _pieces(self, file: InstanceFile, target: str) -> AsyncIterator[bytes]:
@@ -83,6 +99,32 @@ class Transcoding:
             )
             async for piece in self._work.steps(steps):
                 yield piece
+
+
+async def _spooled(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Give nothing of the pieces before the last is there, or as many as are kept on the disk."""
+    with SpooledTemporaryFile(HELD_LENGTH) as file:
+        length = 0
+        async for piece in pieces:
+            with _room():
+                await asyncio.to_thread(file.write, piece)
+            length += len(piece)
+            if length > MAX_SPOOLED_LENGTH:
+                break
+        with _room():
+            await asyncio.to_thread(file.seek, 0)
+        while chunk := await asyncio.to_thread(file.read, _CHUNK_LENGTH):
+            yield chunk
+    async for piece in pieces:
+        yield piece
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotAcceptableError("There is no room to transcode the instance now.") from error
 
 
 async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import tempfile
 import time
 import warnings
 import zlib
@@ -27,11 +29,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from shared.dicom.pixels import transcoded_file
 from shared.dicom.resource import ResourcePath
 from shared.dicomweb.media_type import AS_STORED, Representation
 from shared.dicomweb.store_report import Stored
 from shared.errors import NotAcceptableError
 from shared.ports import Partition
+from shared.services import transcoding
 from shared.services.retrieve import Content
 from shared.wiring import Services
 from tests.builders import dataset, image, part10
@@ -322,6 +326,75 @@ async def test_an_empty_frame_is_given_as_it_is_and_cannot_be_decoded(
     study = ResourcePath(path.study)
     given_files = [file for _, file in await given(services, partition, study, JPEG2000Lossless)]
     assert empty in given_files
+
+
+@pytest.mark.parametrize("target", [ExplicitVRLittleEndian, JPEGLSLossless])
+async def test_among_others_an_instance_whose_last_frame_is_damaged_comes_as_it_is(
+    services: Services, partition: Partition, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr(transcoded_file, "MAX_HELD_LENGTH", 1)
+    source, content = with_fragments(*rle_frames(3), b"\1" * 100)
+    others = [image(frames=5, StudyInstanceUID=source.StudyInstanceUID) for _ in range(2)]
+    files = [part10(other, ImplicitVRLittleEndian) for other in others]
+    await store(services, partition, [files[0], content, files[1]])
+
+    first, second, third = await given(
+        services, partition, ResourcePath(path_of(source).study), target
+    )
+
+    assert second == (RLELossless, content)
+    for other, (syntax_uid, file) in zip(others, (first, third), strict=True):
+        assert syntax_uid == target
+        assert pixels(file).tobytes() == other.PixelData
+
+
+async def several(services: Services, partition: Partition) -> tuple[ResourcePath, list[bytes]]:
+    """A study of images, and the files that it has."""
+    first = image(frames=5)
+    sources = [first, *(image(frames=5, StudyInstanceUID=first.StudyInstanceUID) for _ in "ab")]
+    files = [part10(source, ImplicitVRLittleEndian) for source in sources]
+    await store(services, partition, files)
+    return ResourcePath(path_of(first).study), files
+
+
+async def test_what_is_too_large_to_be_kept_until_it_is_whole_is_given_all_the_same(
+    services: Services, partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _ = await several(services, partition)
+    expected = await given(services, partition, study, ExplicitVRLittleEndian)
+    monkeypatch.setattr(transcoding, "HELD_LENGTH", 100)
+    assert await given(services, partition, study, ExplicitVRLittleEndian) == expected
+    monkeypatch.setattr(transcoding, "MAX_SPOOLED_LENGTH", 1500)
+    assert await given(services, partition, study, ExplicitVRLittleEndian) == expected
+
+
+async def test_what_there_is_no_room_to_transcode_comes_as_it_is(
+    services: Services, partition: Partition, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    study, files = await several(services, partition)
+    monkeypatch.setattr(transcoding, "HELD_LENGTH", 100)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert await given(services, partition, study, ExplicitVRLittleEndian) == [
+        (ImplicitVRLittleEndian, file) for file in files
+    ]
+
+
+async def test_files_that_are_whole_are_left_nowhere_by_a_client_that_goes(
+    services: Services, partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _ = await several(services, partition)
+    monkeypatch.setattr(transcoding, "HELD_LENGTH", 100)
+    found = await services.retrieve.instances(
+        partition, study, [way(ExplicitVRLittleEndian)], version=2
+    )
+    content = await anext(found.contents)
+    assert await anext(content.body)
+    await found.contents.aclose()  # type: ignore[attr-defined]  # it is an async generator
+    del found, content
+    # Whatever had been left open would be told of, and fail this test.
+    gc.collect()
+    await asyncio.sleep(0)
+    gc.collect()
 
 
 async def test_an_instance_with_fewer_frames_than_it_declares_is_refused(
