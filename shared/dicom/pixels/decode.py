@@ -29,6 +29,11 @@ _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
 _LOSSLESS_HTJ2K = frozenset({HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL})
 _END_OF_IMAGE = b"\xff\xd9"
 _RGB_COMPONENTS = frozenset({b"RGB", b"rgb"})
+# Decoders of JPEG 2000 hold each sample as so many bytes.
+_JPEG_2000_WIDTH = 4
+# Empty frames are as short; of 4096 x 4096 pixels in colours they are decoded nevertheless.
+_MAX_RATIO = 4096
+_ALWAYS_DECODED = 4096 * 4096 * 3 * _JPEG_2000_WIDTH
 _COLOR_SPACES = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}
 
 
@@ -81,6 +86,7 @@ def _decode_coded(data: bytes, syntax: TransferSyntax, image: ImageDescription) 
         raise NotAcceptableError("Pixel data in a private transfer syntax is not decoded here.")
     coded = read_coded_frame(data)
     _check(coded, image)
+    _check_length(data, coded, image)
     if isinstance(coded, Jpeg2000Header):
         pixels = _decode_jpeg_2000(data, coded, syntax.uid)
         photometric = "RGB" if image.photometric in _RETURNED_AS_RGB else image.photometric
@@ -111,6 +117,14 @@ def _check(coded: JpegHeader | Jpeg2000Header, image: ImageDescription) -> None:
         raise NotAcceptableError("A compressed frame has another size than its image.")
     if coded.precision > max(8, image.bits_allocated):
         raise NotAcceptableError("A compressed frame has more bits than its image.")
+
+
+def _check_length(data: bytes, coded: JpegHeader | Jpeg2000Header, image: ImageDescription) -> None:
+    """Refuse a large frame of next to no bytes, which takes much memory to show nothing."""
+    width = _JPEG_2000_WIDTH if isinstance(coded, Jpeg2000Header) else image.dtype.itemsize
+    needed = image.rows * image.columns * image.samples_per_pixel * width
+    if needed > max(_ALWAYS_DECODED, _MAX_RATIO * len(data)):
+        raise NotAcceptableError("A compressed frame is too short for an image of its size.")
 
 
 def _decode_jpeg(data: bytes, coded: JpegHeader, image: ImageDescription) -> tuple[Pixels, str]:

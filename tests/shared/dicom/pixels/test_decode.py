@@ -2,6 +2,8 @@ import logging
 import zlib
 from functools import cache
 from pathlib import Path
+from struct import pack
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +12,18 @@ from pydicom.pixels.processing import convert_color_space
 
 from shared.dicom.pixels.decode import decode_frame
 from shared.dicom.pixels.encode import encode_frame
-from shared.dicom.pixels.image import StoredFrame
+from shared.dicom.pixels.image import Frame, StoredFrame
 from shared.errors import NotAcceptableError, NotFoundError
 from tests.shared.dicom import corpus
-from tests.shared.dicom.pixels.stored_images import RGB, StoredImage, describe, noise, read_or_skip
+from tests.shared.dicom.pixels.stored_images import (
+    GRAY,
+    RGB,
+    StoredImage,
+    describe,
+    noise,
+    read_or_skip,
+    smooth,
+)
 
 JPEG_BASELINE, JPEG_LS, JPEG_2000, HTJ2K = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 80, 90, 201))
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
@@ -94,6 +104,31 @@ def test_a_deflated_bomb_is_inflated_no_further_than_its_frame() -> None:
     image = describe()
     decoded = decode_frame(StoredFrame(content, DEFLATED_IMAGE_FRAME), image)
     assert decoded.pixels.nbytes == image.frame_length
+
+
+@pytest.mark.parametrize("syntax", [JPEG_BASELINE, JPEG_LS, JPEG_2000, HTJ2K])
+def test_a_large_frame_of_next_to_no_bytes_is_refused(syntax: str) -> None:
+    small = encode_frame(smooth(describe(201, 200)), syntax).content
+    is_jpeg = syntax in {JPEG_BASELINE, JPEG_LS}
+    before, after = (
+        pack(">HH", rows, columns) if is_jpeg else pack(">II", columns, rows)
+        for rows, columns in ((201, 200), (16_001, 16_000))
+    )
+    assert before in small
+    bomb = StoredFrame(small.replace(before, after), syntax)
+    with pytest.raises(NotAcceptableError, match="too short"):
+        decode_frame(bomb, describe(16_001, 16_000))
+
+
+@pytest.mark.parametrize("syntax", [JPEG_LS, JPEG_2000, HTJ2K])
+@pytest.mark.parametrize("kind", [{**GRAY, "bits_allocated": 16}, RGB], ids=["gray", "rgb"])
+def test_an_empty_frame_as_large_as_real_ones_are_is_decoded(
+    syntax: str, kind: dict[str, Any]
+) -> None:
+    image = describe(4096, 4096, **kind)
+    encoded = encode_frame(Frame(np.zeros(image.shape, image.dtype), image), syntax)
+    assert len(encoded.content) < 10_000
+    assert not decode_frame(StoredFrame(encoded.content, syntax), encoded.image).pixels.any()
 
 
 def test_a_damaged_deflated_frame_is_refused() -> None:
