@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import batched
 from typing import Any
@@ -18,7 +19,7 @@ from shared.ports import BlobStore, Index, InstanceFile, Partition, StoredInstan
 from shared.services.images import frame_positions
 from shared.services.metadata_file import bulk_of, unpack
 from shared.services.missing import missing
-from shared.services.stored_file import StoredFile, stored_file
+from shared.services.stored_file import StoredFile, spooled, stored_file
 from shared.services.stored_frames import stored_frames
 
 _PIXELS = "7FE00010"
@@ -83,7 +84,9 @@ class BulkData:
         if _is_encapsulated(instance.file, reference):
             return (await frame_positions(self._blobs, instance.file)).count
         widths = await self._turned_widths(instance.file, [reference])
-        return self._value(instance, bulk[reference], widths.get(reference, 1))
+        content = stored_file(self._blobs, instance.file)
+        offset, length = bulk[reference]
+        return BulkValue(length, instance.watermark, content, offset, widths.get(reference, 1))
 
     async def parts(
         self, partition: Partition, path: ResourcePath, *, version: int
@@ -107,14 +110,17 @@ class BulkData:
     async def _parts(self, instance: StoredInstance) -> AsyncIterator[BulkPart]:
         bulk = await self._bulk(instance.file)
         widths = await self._turned_widths(instance.file, list(bulk))
-        for reference, place in bulk.items():
-            if _is_encapsulated(instance.file, reference):
-                async for part in self._frames(instance):
-                    yield part
-                continue
-            value = self._value(instance, place, widths.get(reference, 1))
-            location = f"{instance.path}/bulkdata/{reference}"
-            yield BulkPart(location, OCTET_STREAM, value.stream())
+        stored = stored_file(self._blobs, instance.file)
+        async with spooled(stored) if len(bulk) > 1 else nullcontext(stored) as content:
+            for reference, (offset, length) in bulk.items():
+                if _is_encapsulated(instance.file, reference):
+                    async for part in self._frames(instance):
+                        yield part
+                    continue
+                width = widths.get(reference, 1)
+                value = BulkValue(length, instance.watermark, content, offset, width)
+                location = f"{instance.path}/bulkdata/{reference}"
+                yield BulkPart(location, OCTET_STREAM, value.stream())
 
     async def _frames(self, instance: StoredInstance) -> AsyncIterator[BulkPart]:
         file = instance.file
@@ -149,11 +155,6 @@ class BulkData:
         content = await self._blobs.get(metadata_blob(file.metadata_id))
         document = (await asyncio.to_thread(unpack, content)).document
         return {path: _WIDTHS.get(_vr(document, path), 1) for path in references}
-
-    def _value(self, instance: StoredInstance, place: tuple[int, int], width: int) -> BulkValue:
-        offset, length = place
-        content = stored_file(self._blobs, instance.file)
-        return BulkValue(length, instance.watermark, content, offset, width)
 
 
 def _is_encapsulated(file: InstanceFile, reference: str) -> bool:
