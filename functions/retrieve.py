@@ -47,7 +47,7 @@ async def retrieve_instances(request: Request, services: Services) -> Response:
         version=request.version,
         original=wants_original(request.headers),
     )
-    return await _response(request, retrieval, retrieval.representation)
+    return await _response(request, path, retrieval, retrieval.representation)
 
 
 @transaction(
@@ -73,11 +73,11 @@ async def frames_response(
     representation = retrieval.representation
     if request.version > 1 and representation.is_multipart:
         representation = representation.with_type_of_syntax()
-    return await _response(request, retrieval, representation)
+    return await _response(request, path, retrieval, representation)
 
 
 async def _response(
-    request: Request, retrieval: Retrieval, representation: Representation
+    request: Request, path: ResourcePath, retrieval: Retrieval, representation: Representation
 ) -> Response:
     status = HTTPStatus.PARTIAL_CONTENT if retrieval.omitted else HTTPStatus.OK
     headers = {"Vary": f"Accept, {ORIGINAL_HEADER}"}
@@ -86,9 +86,8 @@ async def _response(
         headers |= warning_header([sentence], request.headers.get("host", ""))
     media_type = representation.media_type
     if media_type == ZIP:
-        files = _files(retrieval.contents, "series" in request.path)
-        uid = request.path.get("series", request.path["study"]).strip()
-        headers["Content-Disposition"] = f'attachment; filename="{uid}.zip"'
+        files = _files(retrieval.contents, path.series is not None)
+        headers["Content-Disposition"] = f'attachment; filename="{path.series or path.study}.zip"'
         return Response(status=status, media_type=ZIP, body=zip_archive(files), headers=headers)
     if not representation.is_multipart:
         only = await anext(retrieval.contents)

@@ -303,6 +303,20 @@ async def test_a_study_and_a_series_come_as_a_zip_archive_in_v2(client: Client) 
     assert (await client.get("/v2/studies/1.2", "application/zip")).status_code == 404
 
 
+@pytest.mark.parametrize("padding", ["%00", "%20", "%00%20%00"])
+async def test_an_archive_is_named_without_the_padding_of_its_identifier(
+    client: Client, padding: str
+) -> None:
+    source = image()
+    await stored(client, part10(source))
+    study = f"/v2/studies/{source.StudyInstanceUID}"
+    series = f"{study}/series/{source.SeriesInstanceUID}"
+    for url in (study, series):
+        answer = await client.get(url + padding, "application/zip")
+        name = f"{url.rpartition('/')[2]}.zip"
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+
+
 async def test_no_way_is_a_zip_archive_unless_it_is_named(client: Client) -> None:
     source = image()
     await stored(client, part10(source))
