@@ -15,6 +15,8 @@ MAX_SIDE = 8192
 """Pixels that the longer side of a viewport may have."""
 
 _SIZE_PARTS, _PARTS = 2, 6
+# Of a region, in pixels of the image; there is no scale for one next to nothing.
+_LEAST_SIDE = 0.001
 _GRAMMAR = "The parameter viewport is not vw,vh[,sx,sy,sw,sh]."
 
 
@@ -69,7 +71,8 @@ class Viewport:
             raise InvalidQueryError(f"The sides of a viewport have from 1 to {MAX_SIDE} pixels.")
         region = (self.left, self.top, self.region_width or 1.0, self.region_height or 1.0)
         is_region = all(map(math.isfinite, region)) and min(self.left, self.top) >= 0
-        if not is_region or 0 in (self.region_width, self.region_height):
+        sides = (self.region_width, self.region_height)
+        if not is_region or any(side is not None and abs(side) < _LEAST_SIDE for side in sides):
             raise InvalidQueryError("The region of the viewport is none of an image.")
 
     def apply(self, image: Image.Image) -> Image.Image:

@@ -37,6 +37,10 @@ def test_a_negative_height_flips_from_top_to_bottom() -> None:
     assert (flipped[0, 0], flipped[-1, 0]) == (160, 0)
 
 
+def test_a_region_may_be_a_part_of_a_pixel() -> None:
+    assert (shown("4,4,12,4,0.001,-0.001") == 80).all()
+
+
 def test_a_region_beyond_the_edge_is_cut_off_there() -> None:
     assert shown("16,16,8,0,100,8").shape == (16, 16)
 
@@ -59,6 +63,8 @@ def test_a_region_outside_the_image_is_refused() -> None:
         "5,5,-1,0,5,5",
         "5,5,0,0,0,5",
         "5,5,nan,0,5,5",
+        "5,5,0,0,5e-324,5e-324",
+        "5,5,0,0,,-1e-300",
     ],
 )
 def test_what_is_no_viewport_is_refused(text: str) -> None:
