@@ -225,7 +225,8 @@ class Render:
         metadata = await asyncio.to_thread(unpack, content)
         document = metadata.document
         element = document.get(_DOCUMENT, {})
-        if value(document, _SOP_CLASS) != _ENCAPSULATED_PDF or len(element) == 1:
+        is_there = _DOCUMENT in metadata.bulk or "InlineBinary" in element
+        if value(document, _SOP_CLASS) != _ENCAPSULATED_PDF or not is_there:
             raise _nothing_to_see(instance.path)
         type_ = next((type_ for type_ in wish.types if type_.name == PDF), None)
         if type_ is None:

@@ -121,6 +121,7 @@ REFUSED = [
     ("/rendered?window=1,0,linear", {}, 200, 400),
     ("/rendered?viewport=0,0", {}, 200, 400),
     ("/rendered?viewport=10,10,500,500,5,5", {}, 200, 400),
+    ("/rendered?viewport=8192,8192,0,0,5e-324,5e-324", {}, 200, 400),
     ("/rendered?iccprofile=maybe", {}, 200, 400),
     ("/rendered?annotation=patient,technique", {}, 200, 200),
     ("/rendered?accept=image/png", {"Accept": "image/jpeg"}, 200, 200),
@@ -274,6 +275,16 @@ async def test_another_document_is_not_shown(client: Client) -> None:
     source = dataset()
     source.EncapsulatedDocument = b"<script>alert(1)</script>" * 400
     source.MIMETypeOfEncapsulatedDocument = "text/html"
+    await client.store("/v2", [part10(source)])
+    assert (await client.get(f"{url_of(source)}/rendered")).status_code == 404
+
+
+@pytest.mark.parametrize(("vr", "content"), [("LO", "%PDF-1.7"), ("OB", b""), ("UN", b"")])
+async def test_a_pdf_whose_document_is_none_is_not_shown(
+    client: Client, vr: str, content: str | bytes
+) -> None:
+    source = dataset(SOPClassUID=EncapsulatedPDFStorage)
+    source.add_new(0x00420011, vr, content)
     await client.store("/v2", [part10(source)])
     assert (await client.get(f"{url_of(source)}/rendered")).status_code == 404
 
