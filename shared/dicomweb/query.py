@@ -98,7 +98,9 @@ def parse_query(  # noqa: PLR0913
         InvalidQueryError: A parameter is malformed or not allowed here; what v1 does not know it
             refuses, and v2 ignores.
     """
-    reading = _Reading(level, version, max_limit, _lowest_scope(study, series), extra)
+    in_path = {_STUDY_INSTANCE_UID: study, _SERIES_INSTANCE_UID: series}
+    scope = _lowest_scope(study, series)
+    reading = _Reading(level, version, max_limit, scope, in_path, extra)
     for name, text in pairs:
         reading.take(name, text)
     matched = {attribute.tag.split(".")[0] for attribute in reading.seen}
@@ -137,6 +139,7 @@ class _Reading:
     version: int
     max_limit: int
     scope: Level | None
+    in_path: Mapping[str, Uid | None]
     extra: Sequence[SearchAttribute]
     limit: int = DEFAULT_LIMIT
     offset: int = 0
@@ -201,6 +204,8 @@ class _Reading:
             raise InvalidQueryError("Invalid query: 'all' cannot be combined with other fields.")
 
     def _take_attribute(self, name: str, text: str) -> None:
+        if self._repeats_path(name, text):
+            return
         attribute = self._attribute(name)
         if attribute is None:
             return
@@ -218,13 +223,20 @@ class _Reading:
         if attribute.extension is not None and attribute.extension.has_errors:
             self.erroneous.append(echo(name))
 
+    def _repeats_path(self, name: str, text: str) -> bool:
+        """Whether it asks for the study or series that is searched anyway, which v1 refuses."""
+        return self.version > 1 and text.strip(" \0") == self._uid_in_path(name)
+
+    def _uid_in_path(self, name: str) -> Uid | None:
+        return self.in_path.get(_tag_path(name) or "")
+
     def _attribute(self, name: str) -> SearchAttribute | None:
         attribute = self._known(name)
         if attribute is not None and attribute.level in self.levels:
             if attribute.extension is not None and not attribute.extension.is_enabled:
                 raise InvalidQueryError(f"Query is disabled on specified attribute '{echo(name)}'.")
             return attribute
-        if self.version == 1 or (attribute is not None and self._is_in_path(attribute)):
+        if self.version == 1 or self._uid_in_path(name) is not None:
             raise InvalidQueryError(
                 f"Invalid query: AttributeId {echo(name)} is not queryable.  If the parameter is "
                 "an attribute keyword, check the casing as they are case-sensitive."
@@ -241,13 +253,6 @@ class _Reading:
         if found is _MODALITY and self.level is Level.STUDY and self.version > 1:
             return _MODALITIES_IN_STUDY
         return found
-
-    def _is_in_path(self, attribute: SearchAttribute) -> bool:
-        return (
-            self.scope is not None
-            and attribute.level <= self.scope
-            and attribute.tag in (_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID)
-        )
 
     def fields(self) -> frozenset[str]:
         """The attributes that are returned besides those that were matched."""

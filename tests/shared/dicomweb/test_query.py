@@ -139,11 +139,22 @@ def test_v2_ignores_attributes_of_other_levels_with_a_warning(
         ("SeriesInstanceUID", Level.INSTANCE, UNDER_SERIES),
     ],
 )
-def test_an_identifier_of_the_path_may_not_be_given_again(
+def test_another_identifier_than_that_of_the_path_is_refused(
     keyword: str, level: Level, under: dict[str, Uid], version: int
 ) -> None:
+    for value in ("1.2.4", "1.2,1.2.3", ""):
+        with pytest.raises(InvalidQueryError, match=keyword):
+            query((keyword, value), level=level, under=under, version=version)
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "0020000D", "SeriesInstanceUID"])
+def test_the_identifier_of_the_path_may_be_given_again_in_v2(keyword: str) -> None:
+    value = SERIES if keyword == "SeriesInstanceUID" else STUDY
+    for pairs in [(keyword, value)], [(keyword, f" {value} "), (keyword, value)]:
+        found = query(*pairs, level=Level.INSTANCE, under=UNDER_SERIES, version=2)
+        assert found == query(level=Level.INSTANCE, under=UNDER_SERIES, version=2)
     with pytest.raises(InvalidQueryError, match=keyword):
-        query((keyword, STUDY), level=level, under=under, version=version)
+        query((keyword, value), level=Level.INSTANCE, under=UNDER_SERIES)
 
 
 def test_the_scope_of_a_search_is_that_of_the_path() -> None:
