@@ -65,7 +65,7 @@ def transcode_file(
     Raises:
         NotAcceptableError: A frame cannot be decoded, or not be encoded so, or an attribute not be
             read; before the first bytes are given when the first frame, the description of the
-            image, or an attribute before its pixels is the reason.
+            image, or an attribute is the reason.
     """
     image = ImageDescription.of(dataset, pixel_data)
     following = iter(frames)
@@ -74,12 +74,14 @@ def transcode_file(
         raise _miscounted()
     job = _Transcoding(dataset, image, first.syntax, target)
     _check_overlays(job)
+    tail = _tail(job)
     stored = _counted(chain([first], following), image.number_of_frames)
     if image.bits_allocated == 1 and is_native(target):
         yield from _native_bits(job, stored)
-        return
-    encoded = (transcode_frame(frame, image, target, quality=quality) for frame in stored)
-    yield from (_native if is_native(target) else _encapsulated)(job, encoded)
+    else:
+        encoded = (transcode_frame(frame, image, target, quality=quality) for frame in stored)
+        yield from (_native if is_native(target) else _encapsulated)(job, encoded)
+    yield tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def _native(job: _Transcoding, encoded: Iterator[EncodedFrame]) -> Iterator[byte
         if len(frame.content) != len(first.content):
             raise NotAcceptableError("The frames of the instance differ in length.")
         yield frame.content
-    yield bytes(length % 2) + _tail(job)
+    yield bytes(length % 2)
 
 
 def _native_bits(job: _Transcoding, frames: Iterator[StoredFrame]) -> Iterator[bytes]:
@@ -141,7 +143,7 @@ def _native_bits(job: _Transcoding, frames: Iterator[StoredFrame]) -> Iterator[b
         whole = len(joined) & ~7
         yield np.packbits(joined[:whole], bitorder="little").tobytes()
         carried = joined[whole:]
-    yield np.packbits(carried, bitorder="little").tobytes() + bytes(length % 2) + _tail(job)
+    yield np.packbits(carried, bitorder="little").tobytes() + bytes(length % 2)
 
 
 def _native_header(job: _Transcoding, length: int) -> bytes:
@@ -169,7 +171,7 @@ def _encapsulated(job: _Transcoding, encoded: Iterator[EncodedFrame]) -> Iterato
     yield tag + _ITEM + pack("<I", len(table)) + table
     for frame in chain(held, encoded):
         yield _fragment(frame.content)
-    yield _SEQUENCE_END + _tail(job)
+    yield _SEQUENCE_END
 
 
 def _fragment(content: bytes) -> bytes:

@@ -238,6 +238,18 @@ def test_what_follows_the_pixel_data_is_kept() -> None:
     assert again[0xFFFCFFFC].value == b"\0\0"
 
 
+@pytest.mark.parametrize("header", [b"\0\x10\x10\x30DS", b"\xff\xfc\xff\xfcOB"])
+def test_an_attribute_that_cannot_be_read_is_told_of_before_the_first_bytes(header: bytes) -> None:
+    dataset = builders.image(PatientWeight="70")
+    dataset.add_new(0xFFFCFFFC, "OB", b"\0\0")
+    content = builders.part10(dataset, BIG_ENDIAN)
+    assert content.count(header) == 1
+    stored = read(content.replace(header, header[:4] + b"UZ"))
+    pieces = transcode_file(stored.dataset, stored.frames, RLE, pixel_data=stored.pixel_data)
+    with pytest.raises(NotAcceptableError, match="attribute"):
+        next(pieces)
+
+
 @pytest.mark.parametrize("count", [0, 2, 4])
 @pytest.mark.parametrize("target", [EXPLICIT, RLE])
 def test_another_number_of_frames_than_declared_is_refused(count: int, target: str) -> None:
