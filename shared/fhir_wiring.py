@@ -97,4 +97,5 @@ def _server(settings: Settings, secrets: Secrets) -> FhirServer:
     is_smart = settings.fhir_authentication is FhirAuthentication.SMART
     audience = (settings.fhir_audience or url).rstrip("/")
     scope = fhir_credentials.SMART_SCOPE if is_smart else f"{audience}/.default"
-    return HttpFhirServer(url, credential, scope)
+    # What follows the changes and an export each tell of as many studies side by side.
+    return HttpFhirServer(url, credential, scope, threads=2 * settings.fhir_concurrency)

@@ -4,7 +4,6 @@ The storage SDK is used, as its names are those that triggers tell, and its requ
 to the version of a blob.
 """
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from azure.storage.blob import StorageStreamDownloader
 
 from shared.adapters.azure_account import StorageAccount, make_container
 from shared.adapters.failed_names import REASON, failed_names
+from shared.adapters.own_threads import OwnThreads
 from shared.errors import BlobNotFoundError, StoreUnavailableError
 from shared.ports import InboxFile
 
@@ -35,29 +35,30 @@ class AzureInbox:
     def __init__(self, account: StorageAccount, inbox: str, failed: str) -> None:
         self._inbox = account.blobs.get_container_client(inbox)
         self._failed = account.blobs.get_container_client(failed)
+        self._threads = OwnThreads("inbox")
 
     async def open(self, name: str) -> tuple[InboxFile, AsyncIterator[bytes]]:
         """See Inbox."""
         # All later requests of a download are bound to the version that the first one found.
-        download = await _run(lambda: self._inbox.download_blob(name))
+        download = await self._run(lambda: self._inbox.download_blob(name))
         return _file(name, download.properties), self._read(download)
 
     async def _read(self, download: "StorageStreamDownloader[bytes]") -> AsyncIterator[bytes]:
         chunks = download.chunks()
-        while (chunk := await _run(lambda: next(chunks, None))) is not None:
+        while (chunk := await self._run(lambda: next(chunks, None))) is not None:
             yield chunk
 
     async def list(self) -> AsyncIterator[InboxFile]:
         """See Inbox; a container that does not exist yet is empty."""
         pages = self._inbox.list_blobs(results_per_page=_LISTED_AT_ONCE).by_page()
-        while (page := await _run(lambda: _next_page(pages))) is not None:
+        while (page := await self._run(lambda: _next_page(pages))) is not None:
             for blob in page:
                 yield _file(str(blob.name), blob)
 
     async def remove(self, file: InboxFile) -> None:
         """See Inbox."""
         with suppress(BlobNotFoundError):
-            await _run(lambda: self._remove(file))
+            await self._run(lambda: self._remove(file))
 
     def _remove(self, file: InboxFile) -> None:
         self._inbox.delete_blob(
@@ -67,7 +68,7 @@ class AzureInbox:
     async def set_aside(self, file: InboxFile, reason: bytes) -> None:
         """See Inbox."""
         with suppress(BlobNotFoundError):
-            await _run(lambda: self._set_aside(file, reason))
+            await self._run(lambda: self._set_aside(file, reason))
 
     def _set_aside(self, file: InboxFile, reason: bytes) -> None:
         make_container(self._failed)
@@ -91,6 +92,13 @@ class AzureInbox:
         blob = self._inbox.get_blob_client(file.name)
         return iter(blob.download_blob(etag=file.version, match_condition=condition).chunks())
 
+    async def _run[R](self, function: Callable[[], R]) -> R:
+        def translated() -> R:
+            with _translated():
+                return function()
+
+        return await self._threads.run(translated)
+
 
 def _next_page(pages: Iterator[Any]) -> Sequence[Any] | None:
     try:
@@ -109,14 +117,6 @@ def _digest(chunks: Iterator[bytes]) -> str:
 
 def _file(name: str, properties: Any) -> InboxFile:  # noqa: ANN401 - one of two kinds of the SDK
     return InboxFile(name, properties.etag, properties.size, properties.last_modified)
-
-
-async def _run[R](function: Callable[[], R]) -> R:
-    def translated() -> R:
-        with _translated():
-            return function()
-
-    return await asyncio.to_thread(translated)
 
 
 @contextmanager

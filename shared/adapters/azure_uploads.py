@@ -1,6 +1,5 @@
 """Addresses for uploads: shared access signatures that allow to create one blob."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
@@ -12,6 +11,7 @@ from azure.storage.blob import (
 )
 
 from shared.adapters.azure_account import StorageAccount, make_container
+from shared.adapters.own_threads import OwnThreads
 from shared.errors import StoreUnavailableError
 from shared.ports import UploadAddress
 
@@ -31,10 +31,11 @@ class AzureUploads:
         self._delegation: tuple[UserDelegationKey, datetime] | None = None
         self._lock = Lock()
         self._has_container = False
+        self._threads = OwnThreads("uploads")
 
     async def issue(self, name: str, lifetime: timedelta) -> UploadAddress:
         """See UploadAddresses."""
-        return await asyncio.to_thread(self._issue, name, lifetime)
+        return await self._threads.run(self._issue, name, lifetime)
 
     def _issue(self, name: str, lifetime: timedelta) -> UploadAddress:
         try:

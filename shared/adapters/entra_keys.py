@@ -12,6 +12,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import RSAAlgorithm
 
+from shared.adapters.own_threads import OwnThreads
 from shared.errors import StoreUnavailableError
 
 FRESH_SECONDS = 3600.0
@@ -58,6 +59,7 @@ class EntraKeys:
         self._read_at = float("-inf")
         self._tried_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
+        self._threads = OwnThreads("keys")
 
     async def current(self) -> Keys:
         """The keys to go by.
@@ -88,7 +90,7 @@ class EntraKeys:
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(_DEADLINE_SECONDS):
-                keys = await asyncio.to_thread(_fetched, self._issuer)
+                keys = await self._threads.run(_fetched, self._issuer)
         except _UNREADABLE as error:
             # The kind only: the text of some has the answer.
             _log.warning("the signing keys cannot be read: %s", type(error).__name__)

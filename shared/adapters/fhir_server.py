@@ -5,7 +5,6 @@ that it is made to, or is made only where nothing is found. Nothing is ever foll
 of what is sent and answered nothing is logged.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -38,6 +37,7 @@ from shared.adapters.fhir_bundles import (
     written,
 )
 from shared.adapters.fhir_retries import FhirRetries
+from shared.adapters.own_threads import OwnThreads
 from shared.errors import (
     FhirAccessError,
     FhirConflictError,
@@ -58,6 +58,7 @@ _METHODS = ["GET", "POST", "PUT", "DELETE"]
 _TRYING_SECONDS = 60
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 30
+_THREADS = 8
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _NOT_LET_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -69,10 +70,10 @@ class HttpFhirServer(FhirServer):
     """A server at its base address.
 
     As with the other services, the SDK is used without its asynchronous half, which would bring
-    another HTTP client: a study takes two requests, and calls leave the event loop.
+    another HTTP client: a study takes two requests, and calls wait in threads of their own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         base_url: str,
         credential: Credential,
@@ -80,6 +81,7 @@ class HttpFhirServer(FhirServer):
         *,
         trying_seconds: float = _TRYING_SECONDS,
         answer_seconds: float = _ANSWER_SECONDS,
+        threads: int = _THREADS,
     ) -> None:
         """Use a server; nothing is asked yet.
 
@@ -89,12 +91,14 @@ class HttpFhirServer(FhirServer):
             scope: What they are made for.
             trying_seconds: How long a request is tried again.
             answer_seconds: How long the server may be silent.
+            threads: How many requests may be under way at once.
         """
         self._base_url = base_url.rstrip("/")
         self._credential = credential
         self._scope = scope
         self._trying_seconds = trying_seconds
         self._answer_seconds = answer_seconds
+        self._threads = OwnThreads("fhir", threads)
         self._transport = RequestsTransport()
         self._client: PipelineClient[HttpRequest, HttpResponse] | None = None
         self._capabilities: Mapping[str, Any] | None = None
@@ -140,6 +144,7 @@ class HttpFhirServer(FhirServer):
 
     async def close(self) -> None:
         """See FhirServer."""
+        self._threads.close()
         self._transport.close()
 
     async def _posted(self, bundle: Resource, **headers: str) -> Resource:
@@ -249,7 +254,7 @@ class HttpFhirServer(FhirServer):
         client = self._client
         if client is None:
             client = self._client = self._pipeline(await self._credential())
-        return await asyncio.to_thread(_sent, client, request, self._answer_seconds)
+        return await self._threads.run(_sent, client, request, self._answer_seconds)
 
     def _pipeline(
         self, credential: TokenCredential | None

@@ -3,7 +3,6 @@
 Source: Azure Key Vault REST API reference, "Secrets" and "Deleted secrets".
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from azure.core.exceptions import (
 from azure.keyvault.secrets import SecretClient
 
 from shared.adapters.azure_identity import app_identity
+from shared.adapters.own_threads import OwnThreads
 from shared.adapters.secret_names import checked_name
 from shared.errors import StoreUnavailableError
 
@@ -34,11 +34,12 @@ class KeyVaultSecrets:
     """Secrets of one vault; removed ones can be recovered there as long as the vault keeps them.
 
     The SDK is used without its asynchronous half, which would bring another HTTP client: secrets
-    are few, and its calls leave the event loop.
+    are few, and its calls wait in threads of their own.
     """
 
     def __init__(self, vault_uri: str, client_id: str = "") -> None:
         """Use a vault by a user-assigned identity, else by the one that is found."""
+        self._threads = OwnThreads("secrets")
         self._credential = app_identity(client_id)
         self._client = SecretClient(
             vault_uri,
@@ -52,18 +53,19 @@ class KeyVaultSecrets:
 
     async def get(self, name: str) -> str | None:
         """See Secrets."""
-        return await asyncio.to_thread(self._get, checked_name(name))
+        return await self._threads.run(self._get, checked_name(name))
 
     async def set(self, name: str, value: str) -> None:
         """See Secrets."""
-        await asyncio.to_thread(self._set, checked_name(name), value)
+        await self._threads.run(self._set, checked_name(name), value)
 
     async def delete(self, name: str) -> None:
         """See Secrets."""
-        await asyncio.to_thread(self._delete, checked_name(name))
+        await self._threads.run(self._delete, checked_name(name))
 
     def close(self) -> None:
         """Close the connections."""
+        self._threads.close()
         self._client.close()
         self._credential.close()
 
