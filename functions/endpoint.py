@@ -31,6 +31,7 @@ from shared.access import DataAction
 from shared.dicomweb.forwarded import Network, Origin, external_origin, is_trusted
 from shared.dicomweb.media_type import JSON
 from shared.dicomweb.openapi import IN_PARTITION, Route
+from shared.dicomweb.strangers import is_forged, is_from_this_machine
 from shared.dicomweb.transactions import TRANSACTIONS
 from shared.ports import Orchestrations, Partition
 from shared.wiring import Services
@@ -266,12 +267,29 @@ async def _answered(
 ) -> PlainResponse:
     async def permitted() -> Response:
         services = wiring.services()
+        if not services.access.is_checked:
+            _refuse_strangers(native, services)
         # First of all: a caller without the right neither sends a body nor learns anything.
         caller = await services.access.permit(native.headers.getlist("authorization"), action)
         current().caller = caller
         return await answer(native, services, engine)
 
     return _native(await _attempt(permitted), native)
+
+
+def _refuse_strangers(native: Any, services: Services) -> None:  # noqa: ANN401
+    """Answer nobody but this machine, unless all may call, and let no page of elsewhere write."""
+    headers, client = native.headers, native.client
+    hosts = [*headers.getlist("host"), *headers.getlist("x-forwarded-host")]
+    # Functions hosts that pass requests on to the worker name their own caller as the client.
+    peer = None if client is None else client.host
+    may_call = services.settings.allow_unauthenticated or is_from_this_machine(peer, hosts)
+    if not may_call:
+        raise errors.NotPermittedError(
+            "Without authentication, only this machine is served, by its own names."
+        )
+    if is_forged(native.method, headers.get("origin"), hosts, services.cors):
+        raise errors.NotPermittedError("Pages of this origin may change nothing here.")
 
 
 def _register(

@@ -17,6 +17,10 @@ class CorsRule:
 
     origins: Sequence[str] = ()
 
+    def admits(self, origin: str) -> bool:
+        """Whether pages of an origin may read the answers."""
+        return _ANY in self.origins or origin in self.origins
+
     def headers(self, origin: str | None) -> Mapping[str, str]:
         """What every answer to a request from this origin has; nothing for others.
 
@@ -26,7 +30,7 @@ class CorsRule:
             return {}
         if _ANY in self.origins:
             allowed = {"Access-Control-Allow-Origin": _ANY}
-        elif origin is not None and origin in self.origins:
+        elif origin is not None and self.admits(origin):
             allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
         else:
             return {"Vary": "Origin"}

@@ -39,7 +39,8 @@ _UID = "2.25.281474976710655"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that takes files up to a few MiB; it must outlive every test of this module."""
     data = tmp_path_factory.mktemp("hostile") / "data"
-    settings = {"STORE_MAX_PART_BYTES": str(_MAX_PART_BYTES)}
+    # Names of other machines are let through, to see what becomes of a broken one.
+    settings = {"STORE_MAX_PART_BYTES": str(_MAX_PART_BYTES), "ALLOW_UNAUTHENTICATED": "on"}
     with running(data, settings, workers=1) as started:
         workers = started.worker_pids()
         yield started

@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def _asking(server: Server, length: int, **headers: str) -> Iterator[socket.socket]:
     """A connection over which a Store request without its body has been sent."""
     fields = {
-        "Host": "archive",
+        "Host": "localhost",
         "Accept": "application/dicom+json",
         "Content-Length": str(length),
         "Expect": "100-continue",
@@ -82,7 +82,7 @@ def test_what_the_headers_tell_to_be_wrong_is_refused_without_a_body(
 @pytest.mark.parametrize("path", ["/v2/studies/abc", "/v9/studies"])
 def test_a_resource_that_is_none_is_told_without_a_body(server: Server, path: str) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        head = "Host: a\r\nContent-Type: application/dicom\r\nExpect: 100-continue\r\n"
+        head = "Host: localhost\r\nContent-Type: application/dicom\r\nExpect: 100-continue\r\n"
         request = f"POST {path} HTTP/1.1\r\n{head}Accept: */*\r\nContent-Length: 9\r\n\r\n"
         connection.sendall(request.encode())
         assert _head(connection).startswith(b"HTTP/1.1 400 ")

@@ -358,7 +358,8 @@ async def test_nothing_of_a_url_becomes_a_header(http: httpx.AsyncClient, path: 
 @pytest.mark.parametrize("boundary", ['"a\\\r\nX: y"', '"a b\x01"', "a" * 71, '"\r\n"', "ü"])
 def test_a_boundary_that_is_none_is_refused(server: Server, boundary: str) -> None:
     kind = f"multipart/related; type=application/dicom; boundary={boundary}".encode()
-    request = b"POST /v2/studies HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n"
+    request = b"POST /v2/studies HTTP/1.1\r\nHost: localhost\r\n"
+    request += b"Connection: close\r\nContent-Length: 0\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(request + b"Content-Type: " + kind + b"\r\n\r\n")
         status = connection.makefile("rb").readline()
