@@ -150,8 +150,9 @@ def current() -> Observation:
 
 
 def tell_studies(uids: Iterable[str]) -> None:
-    """Name the studies that a request without one in its path is about, 100 at most."""
-    current().studies = tuple(dict.fromkeys(uids))[:_MOST_STUDIES]
+    """Name more of the studies that a request is about, 100 in all at most."""
+    observed = current()
+    observed.studies = tuple(dict.fromkeys((*observed.studies, *uids)))[:_MOST_STUDIES]
 
 
 def _request_id(traceparent: str | None) -> str:

@@ -1,5 +1,6 @@
 """Store: POST of instances to the archive or to one study (PS3.18 10.5, 2025b)."""
 
+from collections.abc import Sequence
 from http import HTTPMethod, HTTPStatus
 
 import azure.functions as func
@@ -83,10 +84,18 @@ async def _store(request: Request, services: Services, *, replaces: bool = False
         version=request.version,
     )
     report = await services.store.store(
-        request.partition, bodies, version=request.version, study=study, replaces=replaces
+        request.partition,
+        bodies,
+        version=request.version,
+        study=study,
+        replaces=replaces,
+        on_stored=_tell,
     )
-    tell_studies(done.path.study for done in report.outcomes if isinstance(done, Stored))
     return told(request, report)
+
+
+def _tell(instances: Sequence[Stored]) -> None:
+    tell_studies(stored.path.study for stored in instances)
 
 
 def told(request: Request, report: StoreReport) -> Response:

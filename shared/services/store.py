@@ -1,7 +1,7 @@
 """Store: take instances into the archive (PS3.18 10.5, 2025b)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -58,6 +58,7 @@ _EXECUTABLE = "The preamble makes the file a program; zeros are sent in its plac
 _TRUNCATED = "The file ends before its last value does."
 
 type Body = AsyncIterator[Chunk]
+type OnStored = Callable[[Sequence[Stored]], None]
 type _Waiting = tuple[int, WrittenInstance]
 
 
@@ -80,7 +81,7 @@ class Store:
     tag_set: KnownTagSet
     deletions: Deletions
 
-    async def store(
+    async def store(  # noqa: PLR0913
         self,
         partition: Partition,
         bodies: AsyncIterator[Body],
@@ -88,16 +89,21 @@ class Store:
         version: int,
         study: Uid | None = None,
         replaces: bool = False,
+        on_stored: OnStored | None = None,
     ) -> StoreReport:
         """Store the instances of one request; with `study`, only those of that study.
 
         An instance that is stored already is a conflict, or with `replaces` it is replaced. When
         this returns, every instance reported as stored survives a crash and can be found.
 
+        `on_stored` is told of instances once they are in the index, as they stay there even if the
+        request ends in an error later.
+
         Raises:
             StoreUnavailableError: Nothing could be stored for want of blob storage or the index.
         """
         request = _Request(self, partition, version, study, replaces=replaces)
+        request.on_stored = on_stored
         request.tag_set = await self.tag_set.get()
         try:
             async for body in bodies:
@@ -134,6 +140,7 @@ class _Request:
         self._waiting_since = 0.0
         self._committed: set[str] = set()
         self.tag_set = TagSet()
+        self.on_stored: OnStored | None = None
 
     async def take(self, body: Body) -> None:
         """Read one instance to its end; a small one is written while the next one is read."""
@@ -248,7 +255,13 @@ class _Request:
                 unused.append(written)
             else:
                 self._committed.add(written.instance.file.blob_id)
+        self._tell([number for number, _ in batch])
         await self._remove(unused)
+
+    def _tell(self, numbers: Sequence[int]) -> None:
+        outcomes = [self._outcomes[number] for number in numbers]
+        if self.on_stored is not None:
+            self.on_stored([done for done in outcomes if isinstance(done, Stored)])
 
     async def _bury(self, instances: Sequence[NewInstance], until: datetime) -> frozenset[str]:
         """Note what is about to be replaced, lest a crash lets a rebuilt index bring it back."""

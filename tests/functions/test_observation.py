@@ -16,10 +16,11 @@ from shared.access import ALL_ACTIONS, CallerKind, DataAction, Principal
 from shared.adapters.no_telemetry import NoTelemetry
 from shared.dicom.resource import parse_path
 from shared.runs import RunFailedError, observed_run
+from shared.services import store
 from shared.services.access import Access
 from shared.wiring import Services
 from tests.archive import Client, code_of, open_archive
-from tests.builders import dataset, image, part10
+from tests.builders import dataset, image, multipart, part10
 from tests.telemetry_receiver import receiving
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -64,6 +65,22 @@ async def test_a_request_leaves_one_audit_record(
         "received": 0,
         "sent": len(answer.content),
     }
+
+
+async def test_what_was_stored_before_a_request_proved_malformed_is_recorded(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_BATCH_INSTANCES", 2)
+    sources = [dataset() for _ in range(7)]
+    body, headers = multipart([part10(source) for source in sources])
+    answer = await client.send("POST", "/v2/studies", headers=headers, content=body[:-60])
+
+    assert answer.status_code == 400
+    found = (await client.get("/v2/studies")).json()
+    (stored, _) = audit_records(caplog)
+    assert stored["status"] == 400
+    assert stored["studies"]
+    assert {*stored["studies"]} == {one["0020000D"]["Value"][0] for one in found}
 
 
 async def test_a_streamed_answer_is_told_when_it_has_ended(
