@@ -42,6 +42,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for name in ("azure", "durabletask"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # What the app keeps is open to nobody else; its processes inherit this.
+    os.umask(0o077)
     problems: list[str] = []
     try:
         settings = Settings.read(options.app, options.data, os.environ)

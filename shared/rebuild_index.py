@@ -55,6 +55,7 @@ def main() -> None:
     folder: Path = parser.parse_args().data.resolve()
     if not folder.is_dir():
         sys.exit(f"no such folder: {folder}")
+    os.umask(0o077)  # As whoever serves the index makes it.
     try:
         rebuilt, kept = asyncio.run(rebuild(folder))
     except SettingsError as error:

@@ -170,7 +170,8 @@ def index_url(folder: Path) -> str:
 def prepare() -> None:
     """See that the index has the present schema, and bring an embedded one to it.
 
-    Run once, before any worker serves.
+    Run once, before any worker serves, in a process of its own: what that makes is open to nobody
+    else on the machine.
     """
     from shared.adapters.sql_index.migrate import migrate  # noqa: PLC0415 - slow, needed but here
 
@@ -178,6 +179,7 @@ def prepare() -> None:
         settings = Settings.from_env(os.environ)
     except SettingsError as error:
         sys.exit(str(error))
+    os.umask(0o077)
     if not settings.has_sql_server:  # A server's is migrated before the app is deployed.
         settings.folder.mkdir(parents=True, exist_ok=True)
         migrate(index_url(settings.folder))

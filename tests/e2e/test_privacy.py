@@ -274,6 +274,11 @@ def test_no_file_beside_the_archive_tells_of_the_patient(told: Told) -> None:
         assert _leaks(file.read_bytes()) == [], file
 
 
+def test_nobody_else_on_the_machine_may_look_into_the_data(told: Told) -> None:
+    assert {path.name for path in told.data.iterdir()} >= {"dicom", "inbox", "index.sqlite"}
+    assert [path.name for path in told.data.iterdir() if path.stat().st_mode & 0o077] == []
+
+
 def test_neither_dead_letters_nor_addresses_at_a_fhir_server_tell_of_the_patient(
     told: Told,
 ) -> None:

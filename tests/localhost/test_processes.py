@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.server import ROOT, Server
+from tests.e2e.server import ROOT, Server, started
 from tests.localhost.sample import APP, ended, eventually, notes, sample, start
 
 pytestmark = pytest.mark.host
@@ -31,6 +31,20 @@ def test_the_start_line_says_where_it_listens_and_where_the_data_is(host: Server
     )
     assert httpx.get(f"{host.address}/hello/x", timeout=30).status_code == 200
     assert host.data.is_dir()
+
+
+def test_what_it_and_the_app_make_is_open_to_nobody_else(tmp_path: Path) -> None:
+    data = tmp_path / "a" / "data"
+    command = [sys.executable, "-m", "localhost", "--app", str(APP), "--port", "0", "--workers"]
+    with (
+        started([*command, "1", "--data", str(data)], tmp_path / "log") as server,
+        httpx.Client(base_url=server.address, timeout=30) as http,
+    ):
+        http.post("/upload", content=b"x" * 10)
+        assert http.get("/hello/x").status_code == 200
+    made = [data, *data.rglob("*")]
+    assert len(made) > 1
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
 
 
 @pytest.fixture

@@ -69,3 +69,10 @@ def test_settings_that_are_wrong_are_named_before_any_worker_starts(tmp_path: Pa
 def test_the_index_is_prepared_where_nothing_is_served(tmp_path: Path) -> None:
     assert _prepare(tmp_path).returncode == 0
     assert (tmp_path / "index.sqlite").exists()
+
+
+def test_what_is_prepared_is_open_to_nobody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    assert _prepare(folder).returncode == 0
+    made = [folder, folder / "index.sqlite", folder / "inbox"]
+    assert [path.stat().st_mode & 0o077 for path in made] == [0, 0, 0]

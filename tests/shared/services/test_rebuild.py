@@ -361,6 +361,7 @@ async def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     assert done.stdout.startswith("1 instances are in the new index, 1 were left out; ")
     assert f"damaged: {name}\n" in done.stdout
     assert f"doubtful: {metadata_blob(other)}\n" in done.stdout
+    assert (tmp_path / "index.sqlite").stat().st_mode & 0o077 == 0, "nobody else may read it"
     async with _opened(tmp_path) as archive:
         assert await _blob_id(archive, dataset)
 
