@@ -23,6 +23,8 @@ from localhost.blobs import FOLDER_CONNECTION, Blob
 from localhost.protos import ModelBindingData, TypedData
 
 _STILL_SECONDS = 1.0
+_UNTOLD_STILL_SECONDS = 30.0
+"""For how long nobody writes to a file of which is not told whether somebody still might."""
 _UNFINISHED = re.compile(r"\A\.|\.tmp\Z|\.part\Z|#\d+\Z")
 """Names under which careful programs write, the app's own among them, until a file is whole."""
 _LARGEST_CONTENT_BYTES = 1_048_576
@@ -31,7 +33,7 @@ _POISON_QUEUE = "webjobs-blobtrigger-poison"
 
 
 class FolderSource:
-    """Containers as folders; a file counts once nobody has written to it for a second.
+    """Containers as folders; a file counts once it is believed that nobody writes to it any more.
 
     Links are not followed, and names that are not UTF-8 cannot be told to a function.
     """
@@ -59,15 +61,13 @@ class FolderSource:
 
     def _list(self, root: Path) -> list[Blob]:
         found = []
-        newest = time.time() - _STILL_SECONDS
+        now = time.time()
         for file in root.rglob("*") if root.is_dir() else ():
             if _UNFINISHED.search(file.name):
                 continue
             with suppress(OSError, UnicodeEncodeError):
                 status = file.lstat()
-                if not stat.S_ISREG(status.st_mode) or status.st_mtime > newest:
-                    continue
-                if not _is_written_to(file):
+                if stat.S_ISREG(status.st_mode) and _is_complete(file, now - status.st_mtime):
                     version = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
                     name = file.relative_to(root).as_posix()
                     name.encode()
@@ -104,10 +104,20 @@ class FolderSource:
         return TypedData(bytes=await asyncio.to_thread(file.read_bytes))
 
 
-def _is_written_to(file: Path) -> bool:
-    """Whether a program has a file open to write to it, where Linux tells (fcntl(2), leases)."""
-    if not hasattr(fcntl, "F_SETLEASE"):
+def _is_complete(file: Path, still_seconds: float) -> bool:
+    if still_seconds < _STILL_SECONDS:
         return False
+    is_written_to = _is_written_to(file)
+    return still_seconds >= _UNTOLD_STILL_SECONDS if is_written_to is None else not is_written_to
+
+
+def _is_written_to(file: Path) -> bool | None:
+    """Whether a program has a file open to write to it, where Linux tells (fcntl(2), leases).
+
+    None stands for files of others, and for other systems and some file systems.
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         # Who opens it to write at this very moment would otherwise end this process by a signal.
@@ -115,8 +125,7 @@ def _is_written_to(file: Path) -> bool:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
-        # Of files of others, and on some file systems, it is not told.
-        return error.errno == errno.EAGAIN
+        return True if error.errno == errno.EAGAIN else None
     finally:
         os.close(descriptor)
     return False

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -179,6 +180,18 @@ def test_a_file_that_is_open_to_be_written_to_is_waited_for(
     assert _names(source) == ["file"]
     (tmp_path / "inbox" / "file").write_bytes(b"just now")
     assert _names(source) == []
+
+
+def test_where_it_is_not_told_who_writes_a_file_is_waited_for_longer(
+    source: FolderSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("fcntl.F_SETLEASE", raising=False)  # As on other systems than Linux.
+    (tmp_path / "inbox").mkdir()
+    (file := tmp_path / "inbox" / "file").write_bytes(b"content")
+    os.utime(file, (time.time() - 2,) * 2)
+    assert _names(source) == []
+    os.utime(file, (time.time() - 31,) * 2)
+    assert _names(source) == ["file"]
 
 
 def test_links_and_names_that_cannot_be_told_are_left(source: FolderSource, tmp_path: Path) -> None:
