@@ -115,6 +115,10 @@ class StoreUnavailableError(DicomWebError):
     """Blob storage or the index does not answer now; trying again later is right."""
 
 
+class InboxFileError(DicomWebError):
+    """A file of the inbox cannot be read, moved or removed, which says nothing of the others."""
+
+
 class BlobExistsError(DicomWebError):
     """A blob of this name exists already: blobs are only ever created."""
 

@@ -57,13 +57,18 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An instance that was not stored; path and class are None when they cannot be told."""
+    """An instance that was not stored; path and class are None when they cannot be told.
+
+    Attributes:
+        is_truncated: Whether its file ends before its last value does.
+    """
 
     reason: FailureReason
     path: ResourcePath | None = None
     sop_class_uid: str | None = None
     problems: tuple[Problem, ...] = ()
     comment: str | None = None
+    is_truncated: bool = False
 
 
 type StoreOutcome = Stored | Failed

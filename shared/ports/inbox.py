@@ -26,18 +26,20 @@ class Inbox(Protocol):
     """Files that others leave under names of their own choice, until they are taken in.
 
     What is done to a file is done to the version that was looked at: one that is written again
-    meanwhile stays, and waits anew.
+    meanwhile stays, and waits anew. All raise InboxFileError where that one file may not be read,
+    moved or removed.
     """
 
     async def open(self, name: str) -> tuple[InboxFile, AsyncIterator[bytes]]:
         """Find a file, and give its bytes in chunks of a few MiB at most.
 
         Raises:
-            BlobNotFoundError: There is none, also later: it is gone or written again.
+            BlobNotFoundError: There is none, also later: it is gone or written again, or known to
+                be written to.
         """
 
     def list(self) -> AsyncIterator[InboxFile]:
-        """All files, in any order."""
+        """All files, in any order, but those that are known to be written to."""
 
     async def remove(self, file: InboxFile) -> None:
         """Remove a file; one that is gone or written again is no error."""

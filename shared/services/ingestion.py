@@ -7,7 +7,7 @@ before the file leaves the inbox.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from shared.errors import (
     BlobNotFoundError,
     ConflictError,
     DicomWebError,
+    InboxFileError,
     InvalidRequestError,
     PayloadTooLargeError,
     StoreUnavailableError,
@@ -83,37 +84,51 @@ class Ingestion:
     async def ingest(self, name: str) -> IngestResult | None:
         """Take in a file, and tell what became of it.
 
-        None stands for one that is not there any more: an earlier call has taken it in.
+        None stands for one that is not there any more, as an earlier call has taken it in, or not
+        yet: it is still being written, or ends too early and may go on.
 
         Raises:
-            StoreUnavailableError: Nothing has become of it yet, and it stays where it is.
+            StoreUnavailableError, InboxFileError: Nothing has become of it yet, and it stays where
+                it is.
         """
+        return await self._take_in(name, waits=True)
+
+    async def _take_in(self, name: str, *, waits: bool) -> IngestResult | None:
         try:
             file, chunks = await self._inbox.open(name)
             partition_name, outcome = await self._stored(file, chunks)
+            if isinstance(outcome, Failed) and outcome.is_truncated and waits:
+                _log.warning("inbox: a file ends before its last value does, and waits")
+                return None
             return await self._settle(file, partition_name, outcome)
         except BlobNotFoundError:
-            _log.info("inbox: a file was gone or written again before it was taken in")
+            _log.info("inbox: a file was gone or being written before it was taken in")
             return None
 
     async def ingest_overlooked(self, now: datetime) -> int:
         """Take in what has waited too long, a bounded number of files, and tell how many.
 
-        A file that keeps failing unexpectedly, or ends the process, is set aside in the end; the
-        time of an outage does not count.
+        A file that keeps failing unexpectedly, ends too early or ends the process is set aside in
+        the end; the time of an outage does not count.
 
         Raises:
-            StoreUnavailableError: The archive or the inbox does not answer.
+            StoreUnavailableError: The archive or the inbox did not answer for one of them at least.
         """
         until, done = monotonic() + _LONGEST_RUN_SECONDS, 0
+        outages: Sequence[StoreUnavailableError] = ()
         for files in batched(await self._overlooked(now - WAITS_AT_MOST), _AT_ONCE, strict=False):
             if monotonic() > until:
                 break
             ends = await asyncio.gather(*map(self._try_again, files), return_exceptions=True)
             done += len(files)
-            _raise_outage(ends)
+            met = _outages(ends)
+            outages = outages or met
+            if len(met) == len(files):
+                break  # What answers to none will not answer to the next ones.
         if done:
             _log.warning("inbox: %d files had waited too long", done)
+        if outages:
+            raise outages[0]
         return done
 
     async def _overlooked(self, before: datetime) -> Sequence[InboxFile]:
@@ -129,14 +144,15 @@ class Ingestion:
         id_ = result_id(file.name)
         known, row = await self._results.find(id_)
         attempts = 0 if known is None or known.version != file.version else known.attempts
+        partition_name = (
+            await self._partition_name(file.name) if known is None else known.partition_name
+        )
         if attempts >= _MOST_ATTEMPTS:
-            await self._settle(
-                file, DEFAULT_PARTITION_NAME, Failed(FailureReason.PROCESSING_FAILURE)
-            )
+            await self._settle(file, partition_name, Failed(FailureReason.PROCESSING_FAILURE))
             return
         waiting = IngestResult(
             id=id_,
-            partition_name=DEFAULT_PARTITION_NAME if known is None else known.partition_name,
+            partition_name=partition_name,
             status=IngestStatus.WAITING,
             at=datetime.now(UTC),
             version=file.version,
@@ -148,7 +164,7 @@ class Ingestion:
         except ConflictError:
             return  # The trigger has just taken it in.
         try:
-            await self.ingest(file.name)
+            await self._take_in(file.name, waits=attempts + 1 < _MOST_ATTEMPTS)
         except StoreUnavailableError:
             await self._results.put(replace(waiting, attempts=attempts))
             raise
@@ -164,8 +180,10 @@ class Ingestion:
                 raise PayloadTooLargeError(
                     f"An instance may have {self._max_file_bytes} bytes at most."
                 )
-            report = await self._store.store(partition, _only(chunks), version=_VERSION)
-        except (BlobNotFoundError, StoreUnavailableError):
+            report = await self._store.store(
+                partition, _only(chunks), version=_VERSION, must_be_whole=True
+            )
+        except (BlobNotFoundError, InboxFileError, StoreUnavailableError):
             raise
         except DicomWebError as error:
             failed = Failed(FailureReason.PROCESSING_FAILURE, comment=error.message)
@@ -179,6 +197,12 @@ class Ingestion:
                 raise InvalidRequestError("The file lies in no folder that names its partition.")
             return await self._partitions.resolve(None, create=True)
         return await self._partitions.resolve(folder, create=True)
+
+    async def _partition_name(self, name: str) -> str:
+        try:
+            return (await self._partition(name)).name
+        except InvalidRequestError:
+            return DEFAULT_PARTITION_NAME
 
     async def _settle(
         self, file: InboxFile, partition_name: str, outcome: StoreOutcome
@@ -194,13 +218,20 @@ class Ingestion:
             sentences=_sentences(outcome),
         )
         await self._tell(result)
-        if isinstance(outcome, Failed):
-            await self._inbox.set_aside(file, _reason(result))
-            return result
-        lag = (result.at - file.changed).total_seconds()
-        self._telemetry.measure(Measure.INGEST_LAG, max(0.0, lag))
-        await self._inbox.remove(file)
+        if isinstance(outcome, Stored):
+            lag = (result.at - file.changed).total_seconds()
+            self._telemetry.measure(Measure.INGEST_LAG, max(0.0, lag))
+        try:
+            await self._clear(file, result)
+        except InboxFileError:
+            _log.warning("inbox: a file was dealt with, but may not be moved or removed")
         return result
+
+    async def _clear(self, file: InboxFile, result: IngestResult) -> None:
+        if result.status is IngestStatus.FAILED:
+            await self._inbox.set_aside(file, _reason(result))
+        else:
+            await self._inbox.remove(file)
 
     async def _tell(self, result: IngestResult) -> None:
         """Note a result, but not that a file is a duplicate of itself, as overlapping calls see."""
@@ -217,12 +248,12 @@ async def _only[T](item: T) -> AsyncIterator[T]:
     yield item
 
 
-def _raise_outage(ends: Iterable[BaseException | None]) -> None:
+def _outages(ends: Sequence[BaseException | None]) -> Sequence[StoreUnavailableError]:
+    """The outages that files met; of all else that ended them a line is left."""
     for error in ends:
-        if isinstance(error, StoreUnavailableError):
-            raise error
-        if error is not None:
+        if error is not None and not isinstance(error, StoreUnavailableError):
             _log.error("inbox: a file cannot be taken in", exc_info=error)
+    return [error for error in ends if isinstance(error, StoreUnavailableError)]
 
 
 def _status(outcome: StoreOutcome) -> IngestStatus:

@@ -89,9 +89,12 @@ class Store:
         version: int,
         study: Uid | None = None,
         replaces: bool = False,
+        must_be_whole: bool = False,
         on_stored: OnStored | None = None,
     ) -> StoreReport:
         """Store the instances of one request; with `study`, only those of that study.
+
+        With `must_be_whole` a file that ends before its last value does is refused.
 
         An instance that is stored already is a conflict, or with `replaces` it is replaced. When
         this returns, every instance reported as stored survives a crash and can be found.
@@ -104,6 +107,7 @@ class Store:
         """
         request = _Request(self, partition, version, study, replaces=replaces)
         request.on_stored = on_stored
+        request.must_be_whole = must_be_whole
         request.tag_set = await self.tag_set.get()
         try:
             async for body in bodies:
@@ -139,6 +143,7 @@ class _Request:
         self._waiting: list[_Waiting] = []
         self._waiting_since = 0.0
         self._committed: set[str] = set()
+        self.must_be_whole = False
         self.tag_set = TagSet()
         self.on_stored: OnStored | None = None
 
@@ -211,6 +216,9 @@ class _Request:
 
     def _check(self, header: Header) -> Verdict:
         verdict = validate(header.document, self._version, header.null_padded)
+        if header.is_truncated and self.must_be_whole:
+            failures = (Problem(None, _TRUNCATED), *verdict.failures)
+            return Verdict(verdict.path, failures, (), verdict.document)
         if verdict.path is not None and self._study not in (None, verdict.path.study):
             mismatch = Problem(STUDY_INSTANCE_UID, "The study is not the one that was asked for.")
             return Verdict(verdict.path, (mismatch, *verdict.failures), (), verdict.document)
@@ -383,6 +391,7 @@ def _refused(result: RefusedInstance) -> Failed:
         verdict.path,
         _sop_class_uid(result.header),
         verdict.failures,
+        is_truncated=result.header.is_truncated,
     )
 
 

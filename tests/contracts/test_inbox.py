@@ -1,9 +1,13 @@
 """What every inbox promises of the files that others leave in it."""
 
+import asyncio
 import json
 import os
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from ctypes import CDLL
+from io import BufferedWriter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +17,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from shared.adapters.azure_account import StorageAccount
 from shared.adapters.azure_inbox import AzureInbox
 from shared.adapters.folder_inbox import FolderInbox
-from shared.errors import BlobNotFoundError, StoreUnavailableError
+from shared.errors import BlobNotFoundError, InboxFileError, StoreUnavailableError
 from shared.ports import InboxFile
 
 # The first time, the emulator is installed.
@@ -264,6 +268,117 @@ async def test_a_copy_that_brings_an_old_time_along_has_been_changed_now(folders
     found = await _found(folders, "file")
     os.utime(folders.folder / "inbox" / "file", (0, 0))
     assert (await _found(folders, "file")).changed >= found.changed
+
+
+async def test_a_file_that_is_open_to_be_written_to_is_neither_listed_nor_opened(
+    folders: Folders,
+) -> None:
+    with (folders.folder / "inbox" / "file").open("wb") as file:
+        file.write(b"begin")
+        file.flush()
+        assert await _names(folders) == []
+        with pytest.raises(BlobNotFoundError):
+            await folders.inbox.open("file")
+    assert await _names(folders) == ["file"]
+    assert (await _found(folders, "file")).length == 5
+
+
+async def test_a_file_that_is_opened_to_be_written_to_while_it_is_read_is_not_read_to_its_end(
+    folders: Folders,
+) -> None:
+    folders.put("file", b"content")
+    _, chunks = await folders.inbox.open("file")
+    await anext(chunks)
+    with (folders.folder / "inbox" / "file").open("ab"), pytest.raises(BlobNotFoundError):
+        await _content(chunks)
+
+
+async def test_a_file_that_somebody_is_about_to_go_on_with_stays(folders: Folders) -> None:
+    folders.put("file", b"content")
+    found = await _found(folders, "file")
+    with (folders.folder / "inbox" / "file").open("ab") as file:
+        await folders.inbox.remove(found)
+        await folders.inbox.set_aside(found, REASON)
+        file.write(b" and more")
+    assert folders.kept() == {}
+    _, chunks = await folders.inbox.open("file")
+    assert await _content(chunks) == b"content and more"
+
+
+async def test_a_file_that_is_opened_at_the_moment_of_its_removal_is_put_back(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.put("file", b"content")
+    found = await _found(folders, "file")
+    rename = Path.rename
+
+    def opened_first(self: Path, target: Path) -> Path:
+        late.append(self.open("ab"))
+        return rename(self, target)
+
+    late: list[BufferedWriter] = []
+    monkeypatch.setattr(Path, "rename", opened_first)
+    await folders.inbox.remove(found)
+    with late[0] as file:
+        file.write(b" and more")
+    assert (folders.folder / "inbox" / "file").read_bytes() == b"content and more"
+    assert await _names(folders) == ["file"]
+
+
+async def test_what_a_crash_leaves_of_a_removal_is_listed(folders: Folders) -> None:
+    (folders.folder / "inbox" / ".7-1-7.taken").write_bytes(b"content")
+    assert await _names(folders) == [".7-1-7.taken"]
+    await folders.inbox.remove(await _found(folders, ".7-1-7.taken"))
+    assert list((folders.folder / "inbox").iterdir()) == []
+
+
+@pytest.fixture
+async def of_others() -> AsyncIterator[Folders]:
+    """Folders that those who use them may not change, but for the one of refused files."""
+    with TemporaryDirectory(dir="/dev/shm") as shared:
+        folders = Folders(Path(shared))
+        folders.put("unreadable", b"content")
+        folders.put("unremovable", b"content")
+        (folders.folder / "inbox" / "unreadable").chmod(0)
+        (folders.folder / "inbox").chmod(0o555)
+        (folders.folder / "inbox-failed").chmod(0o777)
+        folders.folder.chmod(0o755)
+        # Root may do anything, but not in threads that use files as somebody else.
+        setfsuid = CDLL(None).setfsuid
+        with ThreadPoolExecutor(1, initializer=setfsuid, initargs=(65534,)) as threads:
+            asyncio.get_running_loop().set_default_executor(threads)
+            yield folders
+        (folders.folder / "inbox").chmod(0o755)
+
+
+async def test_that_one_file_may_not_be_read_says_nothing_of_the_inbox(of_others: Folders) -> None:
+    assert await _names(of_others) == ["unreadable", "unremovable"]
+    _, chunks = await of_others.inbox.open("unreadable")
+    with pytest.raises(InboxFileError) as raised:
+        await _content(chunks)
+    assert raised.value.__cause__ is None, "it tells the name"
+
+
+async def test_that_one_file_may_not_be_removed_says_nothing_of_the_inbox(
+    of_others: Folders,
+) -> None:
+    file, chunks = await of_others.inbox.open("unremovable")
+    assert await _content(chunks) == b"content"
+    with pytest.raises(InboxFileError):
+        await of_others.inbox.remove(file)
+    with pytest.raises(InboxFileError):
+        await of_others.inbox.set_aside(file, REASON)
+
+
+async def test_a_file_that_may_not_be_read_is_set_aside_unread(of_others: Folders) -> None:
+    (of_others.folder / "inbox").chmod(0o777)
+    await of_others.inbox.set_aside(await _found(of_others, "unreadable"), REASON)
+    assert await _names(of_others) == ["unremovable"]
+    kept = of_others.folder / "inbox-failed"
+    assert sorted(file.name for file in kept.iterdir()) == [
+        "unreadable",
+        "unreadable.error.json",
+    ]
 
 
 async def test_a_file_in_the_place_of_a_folder_is_no_hindrance(folders: Folders) -> None:

@@ -4,19 +4,20 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from shared.dicomweb.store_report import Failed, Stored
-from shared.errors import StoreUnavailableError
+from shared.errors import InboxFileError, StoreUnavailableError
 from shared.ports import InboxFile, Partition
 from shared.services.ingest_results import IngestResult, IngestStatus, result_id
 from shared.services.ingestion import WAITS_AT_MOST
 from shared.wiring import Services
 from tests.archive import open_archive
-from tests.builders import dataset, part10, with_values
+from tests.builders import dataset, image, part10, with_values
 from tests.shared.dicom import corpus
 from tests.shared.services.requests import path_of, retrieve, store
 
@@ -231,6 +232,56 @@ async def test_an_outage_raises_and_leaves_the_file(services: Services) -> None:
     assert (await result(services, "one")).status is IngestStatus.STORED
 
 
+async def test_a_file_that_is_being_written_is_left_to_whoever_writes_it(
+    services: Services,
+) -> None:
+    content = part10(dataset())
+    later = datetime.now(UTC) + WAITS_AT_MOST + timedelta(seconds=5)
+    with drop(services, "one", b"").open("wb") as file:
+        file.write(content[:-1])
+        file.flush()
+        assert await services.ingestion.ingest("one") is None
+        assert await services.ingestion.ingest_overlooked(later) == 0
+        file.write(content[-1:])
+    assert await services.ingestion.ingest_overlooked(later) == 1
+    assert (await result(services, "one")).status is IngestStatus.STORED
+
+
+async def test_a_file_that_ends_inside_its_pixels_waits_for_the_rest_of_them(
+    services: Services, partition: Partition
+) -> None:
+    source = image(rows=64, columns=64)
+    content = part10(source)
+    file = drop(services, "one", content[:-100])
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert await services.ingestion.ingest("one") is None
+    await services.ingestion.ingest_overlooked(later)
+    assert (await result(services, "one")).status is IngestStatus.WAITING
+    assert await changes(services) == 0
+    with file.open("ab") as rest:
+        rest.write(content[-100:])
+    await services.ingestion.ingest("one")
+    assert (await result(services, "one")).status is IngestStatus.STORED
+    assert await retrieve(services, partition, path_of(source)) == [content]
+
+
+async def test_a_file_that_never_has_the_rest_of_its_pixels_is_refused_in_the_end(
+    services: Services,
+) -> None:
+    content = part10(image(rows=64, columns=64))[:-100]
+    drop(services, "one", content)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    for _ in range(5):
+        assert waiting(services) == ["one"]
+        await services.ingestion.ingest_overlooked(later)
+    assert waiting(services) == []
+    assert failed(services)["one"] == content
+    told = await result(services, "one")
+    assert (told.status, told.reason) == (IngestStatus.FAILED, 0xA900)
+    assert told.sentences == ("The file ends before its last value does.",)
+    assert await changes(services) == 0
+
+
 # --- overlooked files ---------------------------------------------------------------------------
 
 
@@ -284,10 +335,11 @@ async def test_a_file_that_ended_every_attempt_is_set_aside(services: Services) 
 
 
 class _Torn:
-    """An inbox whose files cannot be read for a reason that nobody thought of."""
+    """An inbox with files that cannot be read, by default for a reason that nobody thought of."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, error: Exception | None = None) -> None:
         self._inbox = services.ingestion._inbox
+        self._error = error or RuntimeError("torn")
         self.remove, self.set_aside, self.list = (
             self._inbox.remove,
             self._inbox.set_aside,
@@ -296,8 +348,8 @@ class _Torn:
 
     async def open(self, name: str) -> tuple[InboxFile, AsyncIterator[bytes]]:
         file, chunks = await self._inbox.open(name)
-        if name == "torn":
-            raise RuntimeError("torn")
+        if name.rpartition("/")[2].startswith("torn"):
+            raise self._error
         return file, chunks
 
 
@@ -311,6 +363,58 @@ async def test_a_file_that_keeps_failing_holds_up_no_other(services: Services) -
     assert waiting(services) == []
     assert (await result(services, "torn")).status is IngestStatus.FAILED
     assert await changes(services) == 7
+
+
+@pytest.mark.parametrize("error", [InboxFileError("no"), StoreUnavailableError("no")])
+async def test_files_that_cannot_be_read_keep_no_other_from_its_rescue(
+    services: Services, error: Exception
+) -> None:
+    services.ingestion._inbox = _Torn(services, error)
+    for number in range(7):
+        drop(services, f"torn{number}", b"")
+    for number in range(30):
+        drop(services, f"{number}", part10(dataset()))
+    later = datetime.now(UTC) + timedelta(hours=1)
+    is_outage = isinstance(error, StoreUnavailableError)
+    with pytest.raises(StoreUnavailableError) if is_outage else nullcontext():
+        await services.ingestion.ingest_overlooked(later)
+    assert sorted(waiting(services)) == [f"torn{number}" for number in range(7)]
+    assert await changes(services) == 30
+
+
+class _Stuck(_Torn):
+    """An inbox of which no file may be removed."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.remove = self._refuse
+
+    async def _refuse(self, file: InboxFile) -> None:  # noqa: ARG002
+        raise InboxFileError("no")
+
+
+async def test_a_file_that_may_not_be_removed_is_stored_and_told_of(services: Services) -> None:
+    services.ingestion._inbox = _Stuck(services)
+    drop(services, "one", part10(dataset()))
+    await services.ingestion.ingest("one")
+    assert (await result(services, "one")).status is IngestStatus.STORED
+    assert waiting(services) == ["one"]
+    await services.ingestion.ingest_overlooked(datetime.now(UTC) + timedelta(hours=1))
+    assert await changes(services) == 1
+
+
+async def test_a_file_that_keeps_failing_is_told_of_in_its_own_partition(
+    services: Services,
+) -> None:
+    services.ingestion._inbox = _Torn(services)
+    drop(services, "clinic-1/torn", b"")
+    drop(services, "not legal/torn", b"")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    for status in [IngestStatus.WAITING] * 5 + [IngestStatus.FAILED]:
+        await services.ingestion.ingest_overlooked(later)
+        told = await result(services, "clinic-1/torn")
+        assert (told.status, told.partition_name) == (status, "clinic-1")
+    assert (await result(services, "not legal/torn")).partition_name == "Microsoft.Default"
 
 
 # --- results ------------------------------------------------------------------------------------
@@ -345,13 +449,17 @@ async def test_every_file_of_the_corpus_has_the_outcome_that_store_gives_it(
     for folder in ("by-store", "by-inbox"):
         await services.partitions.resolve(folder, create=True)
     reference = await services.partitions.resolve("by-store", create=False)
-    refused = 0
+    refused, ends_early = 0, set[str]()
     for file in corpus.FILES:
         content = file.read_bytes()
         report = await store(services, reference, [content])
         name = f"by-inbox/{file.name}"
         drop(services, name, content)
-        await services.ingestion.ingest(name)
+        if await services.ingestion.ingest(name) is None:
+            ends_early.add(file.name)
+            assert waiting(services) == [name]
+            (services.settings.folder / "inbox" / name).unlink()
+            continue
         told, (expected,) = await result(services, name), report.outcomes
         if told.status is IngestStatus.FAILED:
             refused += 1
@@ -364,3 +472,4 @@ async def test_every_file_of_the_corpus_has_the_outcome_that_store_gives_it(
             assert (told.status is IngestStatus.DUPLICATE) == expected.is_duplicate
     assert waiting(services) == []
     assert 0 < refused < len(corpus.FILES)
+    assert ends_early == {"pydicom__MR_truncated.dcm"}
