@@ -87,7 +87,7 @@ class Header:
         character_sets: Specific Character Set as it was declared, which `document` no longer says.
         null_padded: Tags of top-level text attributes whose value field ends in NUL; the document
             is free of padding. UIDs, where NUL is right, are never among them.
-        is_truncated: The file ends inside its native pixel data, or another bulk value.
+        is_truncated: The file ends inside a value.
         is_inflated: The data set was deflated; positions are those in the file if it were not.
     """
 

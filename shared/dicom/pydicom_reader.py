@@ -146,7 +146,7 @@ def _read(file: BinaryIO, meta: FileMetaScan | None, limits: Limits) -> Header:
         else None,
         character_sets=reading.character_sets,
         null_padded=tuple(reading.null_padded),
-        is_truncated=present != tuple(reading.bulk_values),
+        is_truncated=reading.is_cut_off or present != tuple(reading.bulk_values),
         is_inflated=source is not file,
     )
 

@@ -92,6 +92,7 @@ class PydicomReading:
         self.bulk_values: list[BulkValue] = []
         self.null_padded: list[str] = []
         self.character_sets: tuple[str, ...] = ()
+        self.is_cut_off = False
         self._limits = limits
         self._elements = 0
 
@@ -149,6 +150,8 @@ class PydicomReading:
     ) -> Element:
         """An element as it was read, its value not yet converted."""
         vr, place = _vr(raw, *context), context[1]
+        if raw.value is not None and len(raw.value) < raw.length != UNDEFINED:
+            self.is_cut_off = True
         if vr == "SQ":
             return self._sequence(dataset, raw, place)
         if not raw.length:

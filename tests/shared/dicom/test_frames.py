@@ -133,6 +133,22 @@ def test_other_values_that_are_cut_off_are_as_long_as_what_is_there() -> None:
     assert header.bulk_values[0].length == 4000
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("missing", [1, 5])
+def test_a_file_that_ends_inside_a_short_value_is_known_to(syntax: str, missing: int) -> None:
+    content = builders.part10(builders.dataset(TextString="content"), syntax)
+    assert not read_with_pydicom(BytesIO(content)).is_truncated
+    assert read_with_pydicom(BytesIO(content[:-missing])).is_truncated
+
+
+def test_a_file_that_ends_inside_a_value_of_an_item_is_known_to() -> None:
+    item = pydicom.Dataset()
+    item.TextString = "content"
+    content = builders.part10(builders.dataset(OtherPatientIDsSequence=[item]))
+    end = content.index(b"content") + 3
+    assert read_with_pydicom(BytesIO(content[:end])).is_truncated
+
+
 @pytest.mark.parametrize(
     "described",
     [
