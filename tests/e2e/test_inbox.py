@@ -78,7 +78,9 @@ def _result_url(server: Server, name: str, root: str = "") -> str:
 
 
 def _left(folder: Path) -> list[Path]:
-    return [file for file in folder.rglob("*") if file.is_file()]
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    # A kill in the middle of a removal leaves what the clock takes in once more, much later.
+    return [file for file in files if file.suffix != ".taken"]
 
 
 # --- a folder -----------------------------------------------------------------------------------
