@@ -1,5 +1,7 @@
 """Queries made to hurt: each is refused, or answered with bounded work."""
 
+from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -7,6 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
+from shared import wiring
+from shared.settings import Settings
 from tests.archive import Client, code_of, open_archive
 from tests.builders import dataset, part10
 from tests.contracts.index_data import new_instance, path
@@ -104,7 +108,7 @@ async def test_sql_in_names_is_an_unknown_name(client: Client, name: str) -> Non
 
 
 async def test_a_search_that_takes_too_long_is_given_up_and_others_are_not(tmp_path: Path) -> None:
-    async with open_archive(tmp_path, SEARCH_TIMEOUT_SECONDS="0") as services:
+    async with open_archive(tmp_path) as services:
         client = Client()
         partition = await services.partitions.resolve(None, create=False)
         many = [
@@ -113,11 +117,17 @@ async def test_a_search_that_takes_too_long_is_given_up_and_others_are_not(tmp_p
         ]
         await services.index.commit(partition, many)
 
+        env = {"DATA_DIRECTORY": str(tmp_path), "ALLOW_UNAUTHENTICATED": "on"}
+        at_once = replace(Settings.from_env(env), search_timeout_seconds=timedelta())
+        impatient = wiring.build(at_once)
+        wiring.use(impatient)
         storm = "SOPClassUID=1.2.840.10008.5.1.4.1.1.2&PatientName=*a*a*a*a*a*a*a*b*"
         answer = await client.get(f"/v2/instances?{storm}", JSON)
+        await impatient.index.close()
 
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
         assert "takes too long" in answer.json()["error"]["message"]
+        wiring.use(services)
         url = f"/v2/instances?SOPInstanceUID={path(1, 1, 7).instance}"
         assert (await client.get(url, JSON)).status_code == 200

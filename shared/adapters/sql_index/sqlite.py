@@ -92,13 +92,14 @@ def _prepare(engine: Engine, pragmas: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def time_limit(connection: Connection, seconds: float) -> Iterator[None]:
-    """Break off the statements within that take longer.
+def time_limit(connection: Connection, deadline: float) -> Iterator[None]:
+    """Break off the statements within at a moment of the monotonic clock, or begin none after it.
 
     Raises:
-        StoreUnavailableError: They did.
+        StoreUnavailableError: They were not done by then.
     """
-    deadline = monotonic() + seconds
+    if monotonic() > deadline:
+        raise StoreUnavailableError(TOO_LONG)
     driver: Any = connection.connection.driver_connection
     driver.set_progress_handler(lambda: monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
     try:

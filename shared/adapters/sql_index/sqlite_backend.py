@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 from sqlalchemy import Connection
 
@@ -38,9 +39,10 @@ class SqliteBackend:
         """See Backend."""
         if seconds is None:
             return await self._run(job, self._searchers)
+        deadline = monotonic() + seconds  # To wait for a thread takes time too.
 
         def limited(connection: Connection) -> T:
-            with time_limit(connection, seconds):
+            with time_limit(connection, deadline):
                 return job(connection)
 
         return await self._run(limited, self._searchers)
