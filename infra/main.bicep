@@ -37,7 +37,7 @@ param scale scaleType = {
 }
 
 @description('Optional. Most database connections of one instance.')
-@minValue(1)
+@minValue(3)
 @maxValue(100)
 param sqlPoolSize int = 6
 

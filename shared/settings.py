@@ -1,5 +1,6 @@
 """Every setting of the app in one frozen value, read once from the environment."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -25,6 +26,8 @@ _EXPORT_HOST = re.compile(r"(\*\.[a-z0-9-]+\.)?[a-z0-9.-]*[a-z0-9](:[0-9]{1,5})?
 """A star stands for what comes before two names at least."""
 _FRAMING_BYTES = 65_536
 """Our own limit lies this far below the host's, so that the client sees our answer."""
+_LONGEST_SECONDS = 3_153_600_000
+"""A hundred years, in which calendars still count."""
 
 
 class SettingsError(ValueError):
@@ -71,6 +74,8 @@ def _seconds(text: str) -> timedelta:
     seconds = int(text)
     if seconds < 0:
         raise ValueError("must not be negative")
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError(f"must be at most {_LONGEST_SECONDS}")
     return timedelta(seconds=seconds)
 
 
@@ -100,6 +105,14 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     ZoneInfo | None: read_time_zone,
     EmptySearchStatus: lambda text: EmptySearchStatus(int(text)),
 }
+
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "sql_pool_size": (3, math.inf),
+    "search_timeout_seconds": (1, math.inf),
+    # Azure gives no key for more than seven days, and one is got that lasts a day longer.
+    "inbox_upload_seconds": (1, 518_400),
+}
+"""What some numbers must lie within, both included; all others have bounds of their kind only."""
 
 
 def _named(name: str, *, is_secret: bool = False) -> str:
@@ -136,7 +149,7 @@ class Settings(FhirSettings):
         entra_authority: Where the tenant's signing keys are found.
         function_keys: Whether the host demands a function key of every caller.
         inbox_source: How new files of the inbox are noticed.
-        inbox_upload_seconds: How long the address of an upload is good.
+        inbox_upload_seconds: How long the address of an upload is good, at most six days.
         inbox_result_seconds: How long it can be asked what became of a file of the inbox.
         application_insights: Connection string of Application Insights.
         otlp_endpoint: Where traces and metrics are sent by OTLP over HTTP.
@@ -148,7 +161,7 @@ class Settings(FhirSettings):
         bulk_data_threshold_bytes: Bulk values above this are left out of metadata by reference.
         search_max_limit_v2: Most studies or series of one v2 search; v1 has the reference's 200.
         search_max_limit_instances_v2: Most instances of one v2 search.
-        search_timeout_seconds: How long a search may take in the index.
+        search_timeout_seconds: How long a search may take in the index, at least a second.
         empty_search_status_v2: 204, or 200 with an empty array, for a v2 search without a match.
         max_extended_query_tags: Most extended query tags.
         export: Whether instances can be exported.
@@ -225,9 +238,7 @@ class Settings(FhirSettings):
             text = env.get(setting_name(setting), "").strip()
             try:
                 if text:
-                    values[setting.name] = _READERS.get(types[setting.name], types[setting.name])(
-                        text
-                    )
+                    values[setting.name] = _read(text, types[setting.name], setting.name)
             except ValueError as error:
                 mistakes.append(f"{setting_name(setting)} is wrong: {error}")
         values, more = _with_request_limit(values, env)
@@ -333,6 +344,17 @@ def demands_function_keys(env: Mapping[str, str]) -> bool:
         raise SettingsError(f"FUNCTION_KEYS is wrong: {error}") from error
 
 
+def _read(text: str, kind: Any, name: str) -> object:  # noqa: ANN401 - any type of a field
+    value = _READERS.get(kind, kind)(text)
+    if name in _BOUNDS:
+        least, most = _BOUNDS[name]
+        if int(text) < least:
+            raise ValueError(f"must be at least {least}")
+        if int(text) > most:
+            raise ValueError(f"must be at most {most}")
+    return value
+
+
 def _is_guid(text: str) -> bool:
     try:
         return str(UUID(text)) == text.lower()
@@ -347,6 +369,8 @@ def _with_request_limit(
         host_limit = int(env.get(HOST_BODY_LIMIT) or HOST_BODY_LIMIT_DEFAULT_BYTES)
     except ValueError:
         return values, [f"{HOST_BODY_LIMIT} is wrong: must be a number of bytes"]
+    if host_limit <= _FRAMING_BYTES:
+        return values, [f"{HOST_BODY_LIMIT} is wrong: must be above {_FRAMING_BYTES}"]
     most = host_limit - _FRAMING_BYTES
     wanted = values.get("store_max_request_bytes", most)
     if wanted > most:

@@ -24,7 +24,7 @@ param sqlServer string
 param sqlDatabase string
 
 @description('Most connections of one worker process; there is one process on an instance.')
-@minValue(1)
+@minValue(3)
 param sqlPoolSize int
 
 @description('Address of the vault.')

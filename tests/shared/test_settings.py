@@ -64,6 +64,30 @@ def test_the_request_limit_lies_below_that_of_the_host(tmp_path: Path) -> None:
         Settings.from_env({**env, "STORE_MAX_REQUEST_BYTES": "1000000"})
 
 
+DAYS = 86_400
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside", "mistake"),
+    [
+        ("SQL_POOL_SIZE", 3, 2, "must be at least 3"),
+        ("SEARCH_TIMEOUT_SECONDS", 1, 0, "must be at least 1"),
+        ("INBOX_UPLOAD_SECONDS", 1, 0, "must be at least 1"),
+        ("INBOX_UPLOAD_SECONDS", 6 * DAYS, 6 * DAYS + 1, "must be at most 518400"),
+        ("INBOX_RESULT_SECONDS", 36_500 * DAYS, 10**20, "must be at most 3153600000"),
+        (HOST_BODY_LIMIT, 65_537, 65_536, "must be above 65536"),
+        (HOST_BODY_LIMIT, 65_537, -1, "must be above 65536"),
+    ],
+)
+def test_a_setting_is_taken_at_its_bounds_and_not_beyond_them(
+    tmp_path: Path, name: str, inside: int, outside: int, mistake: str
+) -> None:
+    env = {"DATA_DIRECTORY": str(tmp_path)}
+    assert Settings.from_env({**env, name: str(inside)}).store_max_request_bytes > 0
+    with pytest.raises(SettingsError, match=f"{name} is wrong: {mistake}"):
+        Settings.from_env({**env, name: str(outside)})
+
+
 def test_the_example_names_every_setting_and_no_other() -> None:
     example = orjson.loads(EXAMPLE.read_bytes())["Values"]
     assert set(example) - OF_THE_HOST == {setting_name(setting) for setting in fields(Settings)}
