@@ -20,6 +20,9 @@ DISTRIBUTION = ROOT / "dist"
 PACKAGES = PurePosixPath(".python_packages/lib/site-packages")
 """Where the worker looks for packages, before it looks among its own."""
 
+IGNORE_FILE = ".funcignore"
+"""That of the sources says what is packed, that of the package what is deployed of it."""
+
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 _PYTHON = "3.13"
 _NOT_RUN = ("tests", "*.pyi", "*.pxd", "*.pyx", "*.h", "*.hpp")
@@ -51,6 +54,17 @@ def build(root: Path, folder: Path) -> None:
     subprocess.run(install_command(root / "requirements.txt", packages), check=True)  # noqa: S603
     _strip(packages)
     _compile(folder)
+    let_all_through(folder)
+
+
+def let_all_through(folder: Path) -> None:
+    """Say to azd that everything in the folder is to be deployed.
+
+    It reads the ignore file of the folder that it deploys; where there is none, it leaves out what
+    is compiled.
+    """
+    text = "# Nothing is left out: azd would leave out the compiled modules without this file.\n"
+    (folder / IGNORE_FILE).write_text(text)
 
 
 def install_command(requirements: Path, packages: Path) -> list[str]:
@@ -66,7 +80,7 @@ def install_command(requirements: Path, packages: Path) -> list[str]:
 
 def app_files(root: Path) -> list[PurePosixPath]:
     """The files that .funcignore leaves, sorted."""
-    ignored = patterns((root / ".funcignore").read_text())
+    ignored = patterns((root / IGNORE_FILE).read_text())
     return sorted(_kept(root, PurePosixPath(), ignored))
 
 

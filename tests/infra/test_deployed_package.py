@@ -17,6 +17,7 @@ from pydicom.data import get_testdata_file
 
 from infra.package import PACKAGES, ROOT, build, write_zip
 from tests.e2e.server import Server
+from tests.infra.azd import left_out
 
 # Packages come over the network where none of them has been fetched before.
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -146,6 +147,12 @@ def test_every_module_of_the_app_is_compiled(package: Path) -> None:
     assert len(sources) > 100
     for source in [*sources, package / PACKAGES / "pydicom" / "dataset.py"]:
         assert (source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc").is_file()
+
+
+def test_azd_deploys_all_of_the_package(package: Path) -> None:
+    assert left_out(package, package / ".funcignore") == []
+    # Whatever the ignore file says, it takes none of these.
+    assert not {".azure", "local.settings.json"} & {path.name for path in package.rglob("*")}
 
 
 @pytest.mark.parametrize("file", [CT, JPEG_2000], ids=lambda file: file.name)

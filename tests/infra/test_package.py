@@ -10,9 +10,11 @@ from infra.package import (
     app_files,
     install_command,
     is_ignored,
+    let_all_through,
     patterns,
     write_zip,
 )
+from tests.infra.azd import left_out
 
 TOP = {"durable", "functions", "shared", "function_app.py", "host.json", "LICENSE"}
 
@@ -54,6 +56,17 @@ def test_a_folder_is_not_a_file() -> None:
     assert is_ignored(PurePosixPath("a/tests"), ["tests/"], is_folder=True)
     assert not is_ignored(PurePosixPath("a/tests"), ["tests/"], is_folder=False)
     assert not is_ignored(PurePosixPath("a/tests"), ["/tests/"], is_folder=True)
+
+
+def test_azd_takes_all_of_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "app"
+    needed = [f"{PACKAGES}/a/__init__.py", f"{PACKAGES}/a/__pycache__/b.pyc", f"{PACKAGES}/.c/d.so"]
+    for name in [*needed, "shared/__pycache__/a.cpython-313.pyc", "tests/a.py", "dist/a.py"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    assert set(left_out(folder, ROOT / ".funcignore")) > set(needed), "which is for the sources"
+    let_all_through(folder)
+    assert left_out(folder, folder / ".funcignore") == []
 
 
 def test_packages_are_those_of_azures_machines() -> None:
