@@ -21,12 +21,19 @@ from azure.storage.blob import StorageStreamDownloader
 from shared.adapters.azure_account import StorageAccount, make_container
 from shared.adapters.failed_names import REASON, failed_names
 from shared.adapters.own_threads import OwnThreads
-from shared.errors import BlobNotFoundError, StoreUnavailableError
+from shared.errors import BlobNotFoundError, InboxFileError, StoreUnavailableError
 from shared.ports import InboxFile
 
 _LISTED_AT_ONCE = 1000
 _LONGEST_NAME = 1024
 _GONE = (ResourceNotFoundError, ResourceModifiedError)
+_OF_ONE_BLOB = {
+    "BlobArchived",
+    "BlobBeingRehydrated",
+    "BlobImmutableDueToPolicy",
+    "SnapshotsPresent",
+}
+"""What the storage says of a blob that may not be read or removed, with status 409."""
 
 
 class AzureInbox:
@@ -79,8 +86,9 @@ class AzureInbox:
 
     def _is_kept(self, file: InboxFile, name: str, reason: bytes) -> bool:
         """Keep a file under a name, unless another file has it."""
+        chunks = self._chunks(file)
         try:
-            self._failed.upload_blob(name, self._chunks(file), length=file.length)
+            self._failed.upload_blob(name, chunks, length=file.length)
         except ResourceExistsError:
             if _digest(self._failed.download_blob(name).chunks()) != _digest(self._chunks(file)):
                 return False
@@ -126,4 +134,7 @@ def _translated() -> Iterator[None]:
     except _GONE as error:
         raise BlobNotFoundError("The file is gone or was written again.") from error
     except AzureError as error:
+        if getattr(error, "error_code", None) in _OF_ONE_BLOB:
+            # Without the cause, which tells the name.
+            raise InboxFileError("The blob may not be read, moved or removed.") from None
         raise StoreUnavailableError("The inbox does not answer.") from error

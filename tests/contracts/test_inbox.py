@@ -214,6 +214,25 @@ async def test_a_container_that_does_not_exist_is_empty(account: StorageAccount)
     assert [file async for file in inbox.list()] == []
 
 
+async def test_that_one_blob_is_archived_or_held_says_nothing_of_the_inbox(
+    account: StorageAccount,
+) -> None:
+    outside = Containers(account)
+    for name in ("archived", "held"):
+        outside.put(name, b"content")
+    account.blobs.get_blob_client("inbox", "archived").set_standard_blob_tier("Archive")
+    account.blobs.get_blob_client("inbox", "held").create_snapshot()
+    found = {file.name: file async for file in outside.inbox.list()}
+    with pytest.raises(InboxFileError):
+        await outside.inbox.open("archived")
+    for file in found.values():
+        with pytest.raises(InboxFileError):
+            await outside.inbox.set_aside(file, REASON)
+    with pytest.raises(InboxFileError):
+        await outside.inbox.remove(found["held"])
+    account.blobs.get_blob_client("inbox", "held").delete_blob(delete_snapshots="include")
+
+
 async def test_an_account_that_does_not_answer_is_told_of() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
