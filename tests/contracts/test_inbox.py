@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import CDLL
+from datetime import timedelta
 from io import BufferedWriter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -300,6 +301,18 @@ async def test_a_file_that_is_open_to_be_written_to_is_neither_listed_nor_opened
             await folders.inbox.open("file")
     assert await _names(folders) == ["file"]
     assert (await _found(folders, "file")).length == 5
+
+
+async def test_a_file_that_has_been_open_for_very_long_without_a_change_is_taken_for_finished(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.adapters.folder_inbox._BELIEVED_OPEN", timedelta(0))
+    with (folders.folder / "inbox" / "file").open("wb"):
+        assert await _names(folders) == ["file"]
+        file, chunks = await folders.inbox.open("file")
+        assert await _content(chunks) == b""
+        await folders.inbox.remove(file)
+        assert await _names(folders) == []
 
 
 async def test_a_file_that_is_opened_to_be_written_to_while_it_is_read_is_not_read_to_its_end(
