@@ -8,6 +8,7 @@ import sys
 from json import JSONDecoder
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.server import ROOT, Server, started
@@ -40,6 +41,9 @@ def test_its_curl_lines_store_find_and_fetch_a_file(server: Server, tmp_path: Pa
     assert FAILED_SOP_SEQUENCE not in stored
     assert found[0]["00100010"]["Value"] == [{"Alphabetic": "CompressedSamples^CT1"}]
     assert done.stdout[end:] == "identical\n"
+    # So that others can store the same file.
+    [study] = found[0]["0020000D"]["Value"]
+    assert httpx.delete(f"{server.v2}/studies/{study}").status_code == 204
 
 
 async def test_make_serve_serves_where_it_is_told(tmp_path: Path) -> None:

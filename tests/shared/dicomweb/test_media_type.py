@@ -147,10 +147,10 @@ def test_any_accept_header_can_be_read(values: list[str]) -> None:
 
 @pytest.mark.parametrize("text", ['"' + '\\"' * 30_000, "a/b" + "; " * 30_000, '"a",' * 15_000])
 def test_a_hostile_accept_header_is_read_in_no_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     parse_accept([text])
     # A reader that tries every quotation mark anew takes many seconds.
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
 
 
 # --- DICOM JSON ---------------------------------------------------------------------------------

@@ -56,14 +56,14 @@ async def test_only_a_needed_dependency_makes_the_service_unhealthy(
 
 async def test_all_are_asked_at_once_and_none_for_longer_than_the_time_out() -> None:
     stuck = {name: Dependency(Asked(seconds=60)) for name in "ABC"}
-    health = Health({**stuck, "D": Dependency(Asked(seconds=0.01))}, timeout_seconds=0.2)
+    health = Health({**stuck, "D": Dependency(Asked(seconds=0.01))}, timeout_seconds=1)
     start = time.monotonic()
 
     report = await health.check()
 
-    assert 0.2 <= time.monotonic() - start < 0.5
+    assert 1 <= time.monotonic() - start < 3
     assert [d.is_healthy for d in report.dependencies] == [False, False, False, True]
-    assert all(d.milliseconds >= 199 for d in report.dependencies[:3])
+    assert all(d.milliseconds >= 999 for d in report.dependencies[:3])
 
 
 async def test_a_storm_of_checks_asks_once_until_the_answer_is_old() -> None:
