@@ -13,7 +13,6 @@ from pathlib import Path
 
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
-from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_tag_table import SqlTagTable
 from shared.services.rebuild import Rebuild, Rebuilt
 from shared.settings import Settings, SettingsError
@@ -34,7 +33,7 @@ async def rebuild(folder: Path) -> tuple[Rebuilt, Path]:
     migrate(index_url(new))
     index = SqlIndex(index_url(new), sync=True)
     try:
-        rebuilder = Rebuild(open_blobs(settings), index, SqlTagTable(index), SqlReindexTable(index))
+        rebuilder = Rebuild(open_blobs(settings), index, SqlTagTable(index))
         rebuilt = await rebuilder.run()
     finally:
         await index.close()

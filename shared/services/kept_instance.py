@@ -1,7 +1,7 @@
 """An instance read back from its metadata blob, ready for the index."""
 
 import zlib
-from collections.abc import Buffer, Mapping
+from collections.abc import Buffer
 from dataclasses import dataclass
 
 from shared.dicom.extended_query_tag import TagSet
@@ -19,20 +19,15 @@ UNREADABLE = (zlib.error, ValueError, LookupError, TypeError, AttributeError, In
 
 @dataclass(frozen=True, slots=True)
 class KeptInstance:
-    """What a metadata blob tells.
-
-    Attributes:
-        tag_errors: Why it cannot be indexed by extended query tags, by their keys.
-    """
+    """What a metadata blob tells."""
 
     partition_name: str
     instance: NewInstance
     sop_class_uid: str
-    tag_errors: Mapping[int, str]
 
 
 def kept_instance(content: Buffer, tag_set: TagSet) -> KeptInstance:
-    """Read a metadata blob, with the values of extended query tags.
+    """Read a metadata blob, with the values of extended query tags, and their errors.
 
     Raises:
         ValueError: It is damaged, as it also is with any other of UNREADABLE.
@@ -40,8 +35,8 @@ def kept_instance(content: Buffer, tag_set: TagSet) -> KeptInstance:
     metadata = unpack(content)
     attributes = indexed_attributes(metadata.document)
     reading = read_tags(metadata.document, tag_set)
-    instance = NewInstance(metadata.path, metadata.file, attributes, reading.values)
-    sop_class_uid = value(metadata.document, SOP_CLASS_UID)
-    return KeptInstance(
-        metadata.partition_name, instance, str(sop_class_uid or ""), reading.sentences
+    instance = NewInstance(
+        metadata.path, metadata.file, attributes, reading.values, tag_errors=reading.sentences
     )
+    sop_class_uid = value(metadata.document, SOP_CLASS_UID)
+    return KeptInstance(metadata.partition_name, instance, str(sop_class_uid or ""))

@@ -13,20 +13,14 @@ from shared.dicom.blob_names import (
     instance_blobs,
     metadata_blob,
 )
-from shared.dicom.extended_query_tag import TagSet, TagValues
+from shared.dicom.extended_query_tag import TagSet
 from shared.ports import (
     AlreadyStored,
     BlobInfo,
     BlobStore,
-    CommitOutcome,
-    Committed,
     Index,
     InstanceFile,
-    InstanceTags,
-    InstanceToIndex,
     NewInstance,
-    Partition,
-    ReindexTable,
     TagTable,
 )
 from shared.services.kept_instance import UNREADABLE, kept_instance
@@ -41,8 +35,8 @@ _NAMES_AT_ONCE = 1000
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 _NOTHING_KNOWN = Evidence(Buried({}, frozenset(), {}), {}, {}, {}, ())
 
-type _Found = tuple[str, NewInstance, Mapping[int, str]]
-"""Name of the partition, the instance, and by which extended query tags it cannot be indexed."""
+type _Found = tuple[str, NewInstance]
+"""Name of the partition, and the instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +76,10 @@ class Rebuild:
     instance cannot be indexed are disabled.
     """
 
-    def __init__(
-        self, blobs: BlobStore, index: Index, tags: TagTable, tag_values: ReindexTable
-    ) -> None:
+    def __init__(self, blobs: BlobStore, index: Index, tags: TagTable) -> None:
         self._blobs = blobs
         self._index = index
         self._tags = tags
-        self._tag_values = tag_values
         self._tag_set = TagSet()
         self._files: dict[str, int] = {}
         self._evidence = _NOTHING_KNOWN
@@ -155,7 +146,7 @@ class Rebuild:
         if found is None or not _fits(found[1].file, blob_id, length):
             await self._keep_damaged(name, blob_id)
             return None
-        return found if await self._is_wanted(name, *found[:2]) else None
+        return found if await self._is_wanted(name, *found) else None
 
     async def _is_wanted(self, name: str, partition_name: str, instance: NewInstance) -> bool:
         """Whether a metadata blob tells what the index had; if not, see to its blobs."""
@@ -196,16 +187,16 @@ class Rebuild:
 
     async def _add(self, batch: Sequence[_Found]) -> int:
         added = 0
-        for name in dict.fromkeys(name for name, *_ in batch):
+        for name in dict.fromkeys(name for name, _ in batch):
             partition = await self._index.create_partition(name)
-            found = [(instance, errors) for one, instance, errors in batch if one == name]
-            outcomes = await self._index.commit(partition, [instance for instance, _ in found])
-            for (instance, _), outcome in zip(found, outcomes, strict=True):
+            found = [instance for one, instance in batch if one == name]
+            for instance, outcome in zip(
+                found, await self._index.commit(partition, found), strict=True
+            ):
                 if isinstance(outcome, AlreadyStored):
                     await self._leave_out(instance.file, outcome)
                 else:
                     added += 1
-            await self._note_errors(partition, found, outcomes)
         return added
 
     async def _leave_out(self, file: InstanceFile, there: AlreadyStored) -> None:
@@ -215,21 +206,6 @@ class Rebuild:
         else:
             await self._keep_doubtful(file)
 
-    async def _note_errors(
-        self,
-        partition: Partition,
-        found: Sequence[tuple[NewInstance, Mapping[int, str]]],
-        outcomes: Sequence[CommitOutcome],
-    ) -> None:
-        wrong: list[InstanceTags] = []
-        for (item, errors), outcome in zip(found, outcomes, strict=True):
-            if errors and isinstance(outcome, Committed):
-                study, metadata_id = item.path.study, item.file.metadata_id
-                there = InstanceToIndex(partition.key, study, outcome.watermark, metadata_id)
-                wrong.append(InstanceTags(there, TagValues(self._tag_set.version), errors))
-        if wrong:
-            await self._tag_values.write(wrong)
-
     async def _remove_series_documents(self) -> None:
         names = [blob.name for blob in await self._listed("series-metadata/")]
         for some in batched(names, _NAMES_AT_ONCE, strict=False):
@@ -238,7 +214,7 @@ class Rebuild:
 
 def _unpacked(content: Buffer, tag_set: TagSet) -> _Found:
     kept = kept_instance(content, tag_set)
-    return kept.partition_name, kept.instance, kept.tag_errors
+    return kept.partition_name, kept.instance
 
 
 def _fits(file: InstanceFile, blob_id: str, length: int) -> bool:

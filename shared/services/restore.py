@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import batched
 
 from shared.dicom.blob_names import metadata_blob
@@ -89,7 +88,7 @@ class Restore:
         """Put all of them back, or none and tell which cannot be."""
         if not kept:
             return frozenset()
-        instances = [replace(item.instance, tag_errors=item.tag_errors) for item in kept]
+        instances = [item.instance for item in kept]
         revival = await add_revival(self._blobs, [item.file.blob_id for item in instances])
         try:
             refused = frozenset(await self._deletions.restore(partition, instances))

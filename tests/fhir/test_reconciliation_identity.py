@@ -120,15 +120,20 @@ async def test_a_correction_is_no_conflict_unless_another_study_still_says_other
         assert fhir.one("Patient")["name"][0]["family"] == "Roe"
 
 
-async def test_a_patient_is_as_his_other_studies_say_when_one_that_was_not_his_is_deleted(
-    archive: ToldArchive,
-) -> None:
+async def _tell_of_a_misfiled_study(archive: ToldArchive) -> None:
+    """First of somebody else's, then of the patient's own."""
     await archive.store(
         dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505")
     )
     await archive.tell("1.2.5")
     await archive.store(dataset(StudyInstanceUID=UID))
     await archive.tell(UID)
+
+
+async def test_a_patient_is_as_his_other_studies_say_when_one_that_was_not_his_is_deleted(
+    archive: ToldArchive,
+) -> None:
+    await _tell_of_a_misfiled_study(archive)
     assert archive.fhir.one("Patient")["name"][0]["family"] == "Roe"
 
     await archive.delete("1.2.5")
@@ -141,12 +146,7 @@ async def test_a_patient_is_as_his_other_studies_say_when_one_that_was_not_his_i
 async def test_a_patient_is_as_his_other_studies_say_when_one_is_given_to_another_patient(
     archive: ToldArchive,
 ) -> None:
-    await archive.store(
-        dataset(StudyInstanceUID="1.2.5", PatientName="Roe^Mary", PatientBirthDate="19500505")
-    )
-    await archive.tell("1.2.5")
-    await archive.store(dataset(StudyInstanceUID=UID))
-    await archive.tell(UID)
+    await _tell_of_a_misfiled_study(archive)
 
     await archive.delete("1.2.5")
     await archive.store(

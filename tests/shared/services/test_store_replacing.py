@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicom.resource import Level, ResourcePath
 from shared.dicomweb.query import parse_query
@@ -196,8 +195,7 @@ async def test_an_index_rebuilt_from_blobs_has_the_newest_version_or_none(
             await services.delete.delete(partition, path_of(source))
     async with open_archive(tmp_path) as services:
         index: Any = services.index
-        tags, values = SqlTagTable(index), SqlReindexTable(index)
-        rebuilt = await Rebuild(services.blobs, index, tags, values).run()
+        rebuilt = await Rebuild(services.blobs, index, SqlTagTable(index)).run()
         partition = await services.partitions.resolve(None, create=True)
         assert rebuilt.instances == int(not is_deleted)
         if not is_deleted:

@@ -14,7 +14,6 @@ from pydicom.dataset import Dataset
 
 from shared.adapters.sql_deletions import SqlDeletions
 from shared.adapters.sql_index.index import SqlIndex
-from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicom.blob_names import blob_id_of, dicom_blob, metadata_blob
 from shared.dicom.resource import ResourcePath
@@ -81,8 +80,7 @@ def tombstones(folder: Path) -> list[str]:
 
 async def rebuild(services: Services) -> Rebuilt:
     index: Any = services.index
-    tables = SqlTagTable(index), SqlReindexTable(index)
-    return await Rebuild(services.blobs, index, *tables).run()
+    return await Rebuild(services.blobs, index, SqlTagTable(index)).run()
 
 
 @asynccontextmanager

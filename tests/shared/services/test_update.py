@@ -19,7 +19,6 @@ from shared import wiring
 from shared.adapters.obstore_blobs import ObstoreBlobs
 from shared.adapters.sql_index.index import SqlIndex
 from shared.adapters.sql_index.migrate import migrate
-from shared.adapters.sql_reindex_table import SqlReindexTable
 from shared.adapters.sql_tag_table import SqlTagTable
 from shared.dicom.blob_names import UPDATES, dicom_blob, metadata_blob, new_blob_id, update_blob
 from shared.dicom.extended_query_tag import TagSet
@@ -496,8 +495,7 @@ async def test_an_index_is_rebuilt_with_the_newest_versions_and_without_unfinish
     )
     try:
         assert isinstance(again.index, SqlIndex)
-        tags, values = SqlTagTable(again.index), SqlReindexTable(again.index)
-        await Rebuild(again.blobs, again.index, tags, values).run()
+        await Rebuild(again.blobs, again.index, SqlTagTable(again.index)).run()
         found = [
             await names(again, partition, study)
             for study in (twice.StudyInstanceUID, unfinished.StudyInstanceUID)
