@@ -12,7 +12,6 @@ from shared.adapters.sql_index.database import Database
 from shared.adapters.sql_index.migrate import migrate
 from shared.adapters.sql_index.schema import tag_set
 from shared.adapters.sql_index.sqlite import WriteLock
-from shared.adapters.sql_index.sqlite_backend import SqliteBackend
 from shared.errors import StoreUnavailableError
 
 type Job = Callable[[Connection], int]
@@ -163,20 +162,6 @@ async def test_another_program_that_writes_is_waited_for(
         assert await _numbers(database) == set()
         assert not task.done()
     assert await task == 2
-
-
-async def test_jobs_that_another_program_keeps_from_being_written_are_told_so(
-    database: Database, database_url: str
-) -> None:
-    impatient = SqliteBackend(database_url, sync=False, patience_seconds=0.1)
-    with WriteLock(database_url).held():
-        writing = (impatient.write(_add(number)) for number in range(2, 102))
-        outcomes = await asyncio.gather(*writing, return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
-
-    assert await impatient.write(_add(102)) == 102
-    assert await _numbers(database) == {102}
-    await impatient.close()
 
 
 async def test_readers_cannot_write(database: Database) -> None:

@@ -1,19 +1,18 @@
 """What is particular to SQLite: connections, transactions, and one writer among processes."""
 
-import math
 import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
-from typing import IO, Any
+from time import monotonic
+from typing import Any
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
-from shared.adapters.sql_index.errors import TOO_LONG, UNAVAILABLE, translated_errors
+from shared.adapters.sql_index.errors import TOO_LONG, translated_errors
 from shared.errors import StoreUnavailableError
 
 if sys.platform != "win32":
@@ -22,8 +21,6 @@ if sys.platform != "win32":
 _BUSY_TIMEOUT_MS = 30_000
 _STEPS_BETWEEN_LOOKS = 20_000
 """Of SQLite's machine, between looks at the clock: less than a millisecond."""
-_PAUSES_SECONDS = (0.0001, 0.02)
-"""Between looks at the lock, the shortest and the longest: most hold it for milliseconds."""
 
 _READER_PRAGMAS = (
     "query_only = ON",
@@ -118,7 +115,7 @@ def is_in_transaction(connection: Connection) -> bool:
 
 
 class WriteLock:
-    """Lets one process at a time write; the others look more often than SQLite alone would."""
+    """Lets one process at a time write; the others are woken, where SQLite alone would poll."""
 
     def __init__(self, url: str | URL) -> None:
         database = make_url(url).database
@@ -127,36 +124,12 @@ class WriteLock:
         self._path = Path(f"{database}-writer")
 
     @contextmanager
-    def held(self, deadline: float = math.inf) -> Iterator[None]:
-        """Wait for the lock until a moment of the monotonic clock, and hold it.
-
-        Raises:
-            StoreUnavailableError: Another process holds it all the time.
-        """
+    def held(self) -> Iterator[None]:
+        """Wait for the lock, and hold it."""
         with self._path.open("ab") as file:  # Closing the file gives the lock back.
             if sys.platform != "win32":  # There SQLite's own busy timeout has to do.
-                _take(file, deadline)
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _take(file: IO[bytes], deadline: float) -> None:
-    """Lock a file, which nothing lets be waited for with an end; the longer, the fewer looks."""
-    shortest, longest = _PAUSES_SECONDS
-    begin = monotonic()
-    while not _is_taken(file):
-        now = monotonic()
-        if now >= deadline:
-            raise StoreUnavailableError(UNAVAILABLE)
-        pause = min(longest, max(shortest, (now - begin) / 200))
-        sleep(min(pause, deadline - now))
-
-
-def _is_taken(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextmanager

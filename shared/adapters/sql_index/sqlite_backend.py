@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from shared.adapters.sql_index.reader import Reader
 from shared.adapters.sql_index.sqlite import WriteLock, reader_engine, time_limit, writer_engine
-from shared.adapters.sql_index.writer import PATIENCE_SECONDS, Job, JobForMany, Writer
+from shared.adapters.sql_index.writer import Job, JobForMany, Writer
 
 _READERS = 8
 _SEARCHERS = 4
@@ -18,18 +18,17 @@ _SEARCHERS = 4
 class SqliteBackend:
     """Runs jobs on a database in a file."""
 
-    def __init__(self, url: str, *, sync: bool, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, url: str, *, sync: bool) -> None:
         """Prepare to use it.
 
         Args:
             url: As SQLAlchemy reads it.
             sync: Whether what is committed must survive a crash of the machine.
-            patience_seconds: How long other processes may keep a job from being written.
         """
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-reader")
         self._searchers = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="index-searcher")
         self._reader = Reader(reader_engine(url, connections=_READERS + _SEARCHERS))
-        self._writer = Writer(writer_engine(url, sync=sync), WriteLock(url), patience_seconds)
+        self._writer = Writer(writer_engine(url, sync=sync), WriteLock(url))
 
     async def read[T](self, job: Job[T]) -> T:
         """See Backend."""

@@ -10,7 +10,6 @@ from contextlib import suppress
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from threading import Thread
-from time import monotonic
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RootTransaction
@@ -25,8 +24,6 @@ type JobForMany[A, T] = Callable[[Connection, Sequence[A]], Sequence[T]]
 """Does for each of many arguments what it would do if called with each in turn, but cheaper."""
 
 _JOBS_AT_ONCE = 32
-PATIENCE_SECONDS = 30
-"""How long other processes may keep a job from being written, after it has come."""
 
 
 class Waiting:
@@ -35,7 +32,6 @@ class Waiting:
     def __init__(self, job: JobForMany[Any, Any], argument: object) -> None:
         self.job = job
         self.argument = argument
-        self.since = monotonic()
         self.result: Any = None
         self.error: Exception | None = None
         self.loop = asyncio.get_running_loop()
@@ -67,12 +63,9 @@ def _settle_here(jobs: Sequence[Waiting]) -> None:
 class Writer:
     """Runs jobs one after the other in transactions of the writer engine."""
 
-    def __init__(
-        self, engine: Engine, lock: WriteLock, patience_seconds: float = PATIENCE_SECONDS
-    ) -> None:
+    def __init__(self, engine: Engine, lock: WriteLock) -> None:
         self._engine = engine
         self._lock = lock
-        self._patience_seconds = patience_seconds
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="index-writer", daemon=True)
         self._thread.start()
@@ -120,14 +113,8 @@ class Writer:
     def _write(self, jobs: list[Waiting]) -> None:
         if not jobs:
             return
-        # Those that have come while others waited in vain wait no longer than they would alone.
-        deadline = jobs[-1].since + self._patience_seconds
         try:
-            with (
-                translated_errors(),
-                self._lock.held(deadline),
-                self._engine.connect() as connection,
-            ):
+            with translated_errors(), self._lock.held(), self._engine.connect() as connection:
                 transaction = connection.begin()
                 for _, group in groupby(jobs, key=lambda waiting: waiting.job):
                     _attempt(connection, list(group))
