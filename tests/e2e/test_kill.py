@@ -33,7 +33,7 @@ from tests.e2e.wire import (
 pytestmark = pytest.mark.host
 
 _ROUNDS = 2
-_MOST_ROUNDS = 6
+_MOST_ROUNDS = 40
 """Until one of the kills has hit a store between its blobs and its commit."""
 _CLIENTS = 12
 _KILLED_AFTER_INSTANCES = (20, 150)
