@@ -51,7 +51,7 @@ class ChangeFeed:
         """The JSON array of the entries of a page, in chunks."""
         opening = b"["
         entries = read_ahead(
-            _each(await self._changes(query)),
+            await self._changes(query),
             lambda change: self._entry(change, view),
             depth=_BLOBS_AT_ONCE,
         )
@@ -116,8 +116,3 @@ def _shown(content: Buffer, base_url: str, *, has_bulk: bool) -> bytes:
     if has_bulk:
         return with_base_url(document, base_url)
     return dumps(without_bulk(orjson.loads(document)))
-
-
-async def _each(changes: Sequence[Change]) -> AsyncIterator[Change]:
-    for change in changes:
-        yield change

@@ -1,7 +1,7 @@
 """Rebuilding an index from blobs alone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Buffer, Collection, Mapping, Sequence
+from collections.abc import Buffer, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
@@ -113,7 +113,7 @@ class Rebuild:
     async def _put_back(self, names: Collection[str]) -> int:
         added = 0
         batch: list[_Found] = []
-        async for item in read_ahead(_each(names), self._read, depth=_READS_AT_ONCE):
+        async for item in read_ahead(names, self._read, depth=_READS_AT_ONCE):
             if item is not None:
                 batch.append(item)
             if len(batch) == _BATCH_INSTANCES:
@@ -228,8 +228,3 @@ def _names(file: InstanceFile) -> list[str]:
     if file.head is not None:
         names += instance_blobs(file.head.blob_id, has_frames_blob=False)
     return names
-
-
-async def _each(names: Collection[str]) -> AsyncIterator[str]:
-    for name in names:
-        yield name

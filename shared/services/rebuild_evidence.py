@@ -1,7 +1,7 @@
 """What blobs tell of which instances are stored and which are gone, before an index is rebuilt."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from shared.dicom.blob_names import UPDATES, dicom_blob, metadata_blob
@@ -9,7 +9,7 @@ from shared.ports import BlobStore, InstanceFile
 from shared.services.kept_instance import UNREADABLE
 from shared.services.metadata_file import unpack
 from shared.services.read_ahead import read_ahead
-from shared.services.tombstones import Buried, Place, Tombstone, buried, read_tombstone
+from shared.services.tombstones import TOMBSTONES, Buried, Place, buried, read_tombstone
 from shared.services.update_notes import noted_heads
 
 _READS_AT_ONCE = 32
@@ -58,9 +58,9 @@ async def gather_evidence(
         files: The names of the blobs of DICOM files and heads.
     """
     damaged: list[str] = []
-    gone = buried(await _tombstones(blobs, damaged))
+    gone = buried(await _read_all(blobs, TOMBSTONES, read_tombstone, damaged))
     newest: dict[str, str] = {}
-    for heads in await _notes(blobs, damaged):
+    for heads in await _read_all(blobs, UPDATES, noted_heads, damaged):
         for head_id, blob_id in heads.items():
             if head_id in blob_ids and dicom_blob(head_id) in files:
                 newest[blob_id] = max(newest.get(blob_id, ""), head_id)
@@ -68,21 +68,17 @@ async def gather_evidence(
     return Evidence(gone, newest, living, await _places(blobs, living), tuple(damaged))
 
 
-async def _tombstones(blobs: BlobStore, damaged: list[str]) -> list[Tombstone]:
+async def _read_all[Told](
+    blobs: BlobStore,
+    prefix: str,
+    read: Callable[[BlobStore, str], Awaitable[Told]],
+    damaged: list[str],
+) -> list[Told]:
+    """Read all blobs below a prefix; the names of those that cannot be read are noted."""
     found = []
-    async for blob in blobs.list("tombstones/"):
+    async for blob in blobs.list(prefix):
         try:
-            found.append(await read_tombstone(blobs, blob.name))
-        except UNREADABLE:
-            damaged.append(blob.name)
-    return found
-
-
-async def _notes(blobs: BlobStore, damaged: list[str]) -> list[Mapping[str, str]]:
-    found = []
-    async for blob in blobs.list(UPDATES):
-        try:
-            found.append(await noted_heads(blobs, blob.name))
+            found.append(await read(blobs, blob.name))
         except UNREADABLE:
             damaged.append(blob.name)
     return found
@@ -99,10 +95,5 @@ async def _places(blobs: BlobStore, heads: Mapping[str, str]) -> Mapping[Place, 
             return None
         return (metadata.partition_name, metadata.path), heads[head_id]
 
-    found = read_ahead(_each(heads), place, depth=_READS_AT_ONCE)
+    found = read_ahead(heads, place, depth=_READS_AT_ONCE)
     return dict([item async for item in found if item is not None])
-
-
-async def _each(head_ids: Collection[str]) -> AsyncIterator[str]:
-    for head_id in head_ids:
-        yield head_id

@@ -1,7 +1,7 @@
 """Restore: bring back what was deleted of a study; the Standard has no such thing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import batched
 
 from shared.dicom.blob_names import metadata_blob
@@ -122,7 +122,7 @@ class Restore:
             except (BlobNotFoundError, *UNREADABLE):
                 return item, None
 
-        found = read_ahead(_each(waiting), read, depth=_READS_AT_ONCE)
+        found = read_ahead(waiting, read, depth=_READS_AT_ONCE)
         return {item.path: kept async for item, kept in found if kept is not None}
 
 
@@ -138,8 +138,3 @@ def _failed(
 
 def _stored(kept: KeptInstance) -> Stored:
     return Stored(kept.instance.path, kept.sop_class_uid)
-
-
-async def _each(items: Sequence[DeletedInstance]) -> AsyncIterator[DeletedInstance]:
-    for item in items:
-        yield item

@@ -80,7 +80,7 @@ class Search:
         if query.return_tags <= IN_ROWS[query.level]:
             return [_chosen(_available(match, base_url), fields) for match in matches]
         load = partial(self._metadata, query, base_url)
-        loaded = read_ahead(_each(matches), load, depth=_BLOBS_AT_ONCE)
+        loaded = read_ahead(matches, load, depth=_BLOBS_AT_ONCE)
         return [
             _chosen({**metadata, **_available(match, base_url)}, fields)
             async for match, metadata in loaded
@@ -101,11 +101,6 @@ class Search:
             # The others are found all the same, and what the row has of this one.
             _log.error("%s: its metadata blob is damaged", match.newest_blob_id)
             return match, {}
-
-
-async def _each(matches: Sequence[Match]) -> AsyncIterator[Match]:
-    for match in matches:
-        yield match
 
 
 def _available(match: Match, base_url: str) -> Document:

@@ -112,7 +112,7 @@ class SeriesDocuments:
                 lines = _only(lines, contents.kept)
             async for block in lines:
                 yield block
-        read = read_ahead(_each(contents.added), self._line, depth=_READS_AT_ONCE)
+        read = read_ahead(contents.added, self._line, depth=_READS_AT_ONCE)
         async for instance, line in read:
             if line is not None:
                 yield line
@@ -176,8 +176,3 @@ def _kept(block: bytes, uids: frozenset[Uid]) -> bytes:
 def _uid(line: bytes) -> Uid | None:
     path = instance_path(orjson.loads(line))
     return None if path is None else path.instance
-
-
-async def _each(instances: Sequence[StoredInstance]) -> AsyncIterator[StoredInstance]:
-    for instance in instances:
-        yield instance

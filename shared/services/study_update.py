@@ -1,7 +1,7 @@
 """The update of one study: heads for all its instances, then one transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -134,7 +134,7 @@ class StudyUpdater:
             await self.updates.prepare([head_id for _, head_id in waiting], until)
             failures: list[str] = []
             load = partial(self._head, job, writing)
-            async for head in read_ahead(_each(waiting), load, depth=_HEADS_AT_ONCE):
+            async for head in read_ahead(waiting, load, depth=_HEADS_AT_ONCE):
                 if isinstance(head, UpdatedInstance):
                     made[head.watermark] = head
                 elif head is not None:
@@ -189,8 +189,3 @@ def _message(job: StudyJob, instance: StoredInstance, error: DicomWebError) -> s
         f"Partition {job.partition.name}, study {path.study}, series {path.series}, "
         f"instance {path.instance}: {error.message}"
     )
-
-
-async def _each(waiting: Sequence[_Waiting]) -> AsyncIterator[_Waiting]:
-    for item in waiting:
-        yield item

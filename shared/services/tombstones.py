@@ -25,7 +25,7 @@ from shared.dicom.uid import Uid
 from shared.ports import BlobStore, BlobUse, Deletions
 from shared.services.kept_instance import UNREADABLE
 
-_PREFIX = "tombstones/"
+TOMBSTONES = "tombstones/"
 _SETTLED = timedelta(hours=1)
 """After which nobody is still between a tombstone and the change of the index that it tells."""
 _MOST_PER_RUN = 5000
@@ -218,7 +218,7 @@ def _undoes(newer: Tombstone, older: Tombstone, stored: frozenset[str]) -> froze
 async def _settled(blobs: BlobStore, now: datetime) -> list[Tombstone]:
     names = [
         blob.name
-        async for blob in blobs.list(_PREFIX)
+        async for blob in blobs.list(TOMBSTONES)
         if (id_ := blob_id_of(blob.name)) and time_of(id_) <= now - _SETTLED
     ]
     found = []
