@@ -1,9 +1,7 @@
 """Small state in the tables of a storage account."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,10 +15,10 @@ from azure.core.exceptions import (
 from azure.data.tables import EdmType, EntityProperty, TableClient, TableEntity, UpdateMode
 
 from shared.adapters.azure_account import StorageAccount
+from shared.adapters.own_threads import OwnThreads
 from shared.errors import ConflictError, StoreUnavailableError
 from shared.ports import StateRow, StateTable, StateValue
 
-_THREADS = 8
 _OF_PARTITION = "PartitionKey eq @partition"
 _FORBIDDEN = re.compile(r"[/\\#?%!\x00-\x1f\x7f-\x9f]")
 """In keys (Microsoft Learn, "Understanding the Table service data model"), and our own mark."""
@@ -38,7 +36,7 @@ class AzureStateTable(StateTable):
         self._account = account
         self._page_rows = page_rows
         # Its asynchronous client would need one more HTTP library.
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="tables")
+        self._threads = OwnThreads("tables")
 
     async def get(self, table: str, partition: str, key: str) -> StateRow | None:
         """See StateTable."""
@@ -98,7 +96,7 @@ class AzureStateTable(StateTable):
             with _translated():
                 return function(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, translated)
+        return await self._threads.run(translated)
 
 
 _CHANGED = "The row has changed since it was read."

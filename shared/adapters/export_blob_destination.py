@@ -5,7 +5,6 @@ Source: Azure Storage REST API reference, "Append Block".
 
 import asyncio
 from collections.abc import AsyncIterator, Buffer, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from obstore.store import AzureStore
 from shared.adapters.azure_account import RETRIES, client_options, transport
 from shared.adapters.azure_identity import app_identity
 from shared.adapters.obstore_blobs import MISSING, gathered
+from shared.adapters.own_threads import OwnThreads
 from shared.dicomweb.export_container import Authorization, BlobContainer
 from shared.errors import DestinationRefusedError, StoreUnavailableError
 
@@ -44,7 +44,7 @@ class BlobDestination:
         self._log_url = f"{container.url}/{operation_id}/{_LOG}"
         self._store = _store(container, client_id)
         self._log = _log(container, self._log_url, client_id)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="export")
+        self._threads = OwnThreads("export", _THREADS)
 
     @property
     def errors_href(self) -> str:
@@ -91,14 +91,14 @@ class BlobDestination:
     async def close(self) -> None:
         """See ExportDestination."""
         await asyncio.to_thread(self._log.close)
-        self._threads.shutdown(wait=False)
+        self._threads.close()
 
     async def _run[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         def translated() -> R:
             with _translated():
                 return function(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, translated)
+        return await self._threads.run(translated)
 
 
 def _write_all(writer: "WritableFile", batch: Sequence[Buffer]) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Buffer, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, MemoryStore, ObjectStore
 
+from shared.adapters.own_threads import OwnThreads
 from shared.adapters.synced_folder import SyncedFolder
 from shared.errors import (
     BlobExistsError,
@@ -54,7 +54,7 @@ class ObstoreBlobs:
     ) -> None:
         self._store = store
         self._folder = folder
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
+        self._threads = OwnThreads("blobs", threads)
 
     @classmethod
     def in_folder(cls, path: Path, *, sync: bool = True) -> Self:
@@ -125,6 +125,11 @@ class ObstoreBlobs:
         )
         return [next(read) if length else b"" for _, length in ranges]
 
+    async def length(self, name: str) -> int:
+        """See BlobStore."""
+        self._checked(name)
+        return await self._run(lambda: obstore.head(self._store, name)["size"])
+
     async def stream(
         self, name: str, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[Buffer]:
@@ -189,7 +194,7 @@ class ObstoreBlobs:
             with self._translated():
                 return function(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, translated)
+        return await self._threads.run(translated)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

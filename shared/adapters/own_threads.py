@@ -1,4 +1,4 @@
-"""Threads that belong to one adapter, for calls that wait for a network.
+"""Threads that belong to one adapter, for calls that wait for a network or a disk.
 
 Those that asyncio has for everyone are few, and the work of requests is done there: a service that
 says nothing must not keep them.

@@ -50,6 +50,13 @@ class BlobStore(Protocol):
             BlobNotFoundError: No such blob.
         """
 
+    async def length(self, name: str) -> int:
+        """How many bytes a blob has.
+
+        Raises:
+            BlobNotFoundError: No such blob.
+        """
+
     def stream(
         self, name: str, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[Buffer]:

@@ -192,12 +192,7 @@ class HeadWriter:
         return is_read and not await self._reaches(file.blob_id, offset)
 
     async def _reaches(self, blob_id: str, offset: int) -> bool:
-        length = 0
-        async for piece in self._blobs.stream(dicom_blob(blob_id)):
-            length += memoryview(piece).nbytes
-            if length > offset:
-                return True
-        return False
+        return await self._blobs.length(dicom_blob(blob_id)) > offset
 
 
 class _Turn:

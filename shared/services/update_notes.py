@@ -97,8 +97,7 @@ async def _is_unneeded(blobs: BlobStore, index: Index, name: str) -> bool:
 
 async def _is_there(blobs: BlobStore, name: str) -> bool:
     try:
-        async for _ in blobs.stream(name):
-            break
+        await blobs.length(name)
     except BlobNotFoundError:
         return False
     return True

@@ -63,6 +63,7 @@ def _files(folder: Path) -> list[Path]:
 async def test_a_blob_is_read_as_it_was_put(blobs: BlobStore, content: Buffer) -> None:
     await blobs.put(NAME, content)
     assert bytes(await blobs.get(NAME)) == bytes(content)
+    assert await blobs.length(NAME) == memoryview(content).nbytes
 
 
 async def test_a_name_is_put_only_once(blobs: BlobStore) -> None:
@@ -179,6 +180,8 @@ async def test_reading_a_blob_that_is_not_there_says_so(blobs: BlobStore) -> Non
     with pytest.raises(BlobNotFoundError):
         await blobs.get_ranges(NAME, [(0, 1)])
     with pytest.raises(BlobNotFoundError):
+        await blobs.length(NAME)
+    with pytest.raises(BlobNotFoundError):
         await anext(aiter(blobs.stream(NAME)))
 
 
@@ -266,6 +269,7 @@ async def test_names_that_lead_elsewhere_are_refused(
         blobs.put_stream(name, chunks_of(b"x")),
         blobs.get(name),
         blobs.get_ranges(name, [(0, 1)]),
+        blobs.length(name),
         content_of(blobs.stream(name)),
         blobs.delete([NAME, name]),
     ):
