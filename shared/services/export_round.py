@@ -19,6 +19,7 @@ from shared.services.export_batch import Batch, Copied
 from shared.services.export_content import ExportContent
 from shared.services.export_walk import START, Position, Walk, position
 from shared.services.operations import Operations
+from shared.services.partitions import noted_partition
 
 BATCH = 100
 """Instances and unknown identifiers of a batch."""
@@ -92,8 +93,9 @@ class ExportRounds:
         except (InvalidRequestError, StoreUnavailableError) as error:
             return Copied(reached=start).stopping(error)
         try:
+            partition = await noted_partition(self._index, job.partition_name)
             return await Batch(self._content.of(job.profile, job.key), destination).copy(
-                Walk(self._index, await self._partition(job.partition_name), job.paths), start, end
+                Walk(self._index, partition, job.paths), start, end
             )
         finally:
             await destination.close()
@@ -152,13 +154,7 @@ class ExportRounds:
 
     async def _source(self, operation: Operation) -> tuple[Partition, Sequence[ResourcePath]]:
         paths = [parse_identifier(text) for text in operation.input["identifiers"]]
-        return await self._partition(operation.input["partition"]), paths
-
-    async def _partition(self, name: str) -> Partition:
-        partition = await self._index.find_partition(name)
-        if partition is None:
-            raise LookupError(name)
-        return partition
+        return await noted_partition(self._index, operation.input["partition"]), paths
 
 
 def _noted(operation: Operation, plan: Plan, done: Copied) -> Mapping[str, Any]:

@@ -10,6 +10,14 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _MAX_REMEMBERED = 10_000
 
 
+async def noted_partition(index: Index, name: str) -> Partition:
+    """The partition that an operation has noted, which is there whatever routes are served."""
+    found = await index.find_partition(name)
+    if found is None:
+        raise LookupError(name)
+    return found
+
+
 class Partitions:
     """Finds partitions by name; they are never renamed or removed, so found ones are remembered."""
 

@@ -13,6 +13,7 @@ from shared.dicom.uid import Uid
 from shared.dicomweb.update_request import UpdateRequest
 from shared.ports import Index, Operation, OperationType, Orchestrations, Partition
 from shared.services.operations import Operations
+from shared.services.partitions import noted_partition
 from shared.services.study_update import (
     OperationEndedError,
     StudyJob,
@@ -85,7 +86,7 @@ class BulkUpdate:
         study = Uid(studies[done.processed])
         job = StudyJob(
             operation_id=operation.id,
-            partition=await self._partition(asked["partition"]),
+            partition=await noted_partition(self.index, asked["partition"]),
             study=study,
             changes=asked["changes"],
             before=operation.results or {},
@@ -99,12 +100,6 @@ class BulkUpdate:
         if not await self.operations.report(operation.id, percent(1), failed.to_json()):
             raise OperationEndedError
         return failed
-
-    async def _partition(self, name: str) -> Partition:
-        partition = await self.index.find_partition(name)
-        if partition is None:
-            raise LookupError(name)
-        return partition
 
 
 def _told(study: Uid, messages: Sequence[str]) -> str:
