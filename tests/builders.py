@@ -43,6 +43,14 @@ def dataset(**keywords: Any) -> Dataset:
     return built
 
 
+def sequence_item(**keywords: object) -> Dataset:
+    """An item of a sequence, with these attributes and no others."""
+    built = Dataset()
+    for keyword, value in keywords.items():
+        setattr(built, keyword, value)
+    return built
+
+
 def image(*, rows: int = 16, columns: int = 16, frames: int = 1, **keywords: Any) -> Dataset:
     """A data set with 16-bit native pixel data, each frame different."""
     built = dataset(**keywords)

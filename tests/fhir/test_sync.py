@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -51,6 +52,13 @@ def studies(count: int, instances: int = 1) -> list[Dataset]:
         for n in range(1, count + 1)
         for _ in range(instances)
     ]
+
+
+def twins(fhir: FhirTestServer, number: str) -> list[dict[str, Any]]:
+    """Two patients of one identifier: which of them is meant cannot be told."""
+    identifier = {"system": "urn:x-hospital:patient", "value": number}
+    twin = {"resourceType": "Patient", "identifier": [identifier]}
+    return [fhir.create(twin) for _ in range(2)]
 
 
 async def test_many_changes_of_a_study_are_one_delivery(archive: ToldArchive) -> None:
@@ -182,15 +190,7 @@ async def test_a_study_whose_metadata_are_missing_does_not_stand_in_the_way_of_o
 
 
 async def test_what_was_put_aside_is_tried_again_beside_new_changes(archive: ToldArchive) -> None:
-    twice = [
-        archive.fhir.create(
-            {
-                "resourceType": "Patient",
-                "identifier": [{"system": "urn:x-hospital:patient", "value": "P1"}],
-            }
-        )
-        for _ in range(2)
-    ]
+    twice = twins(archive.fhir, "P1")
     await archive.store(*studies(1))
     await follow(archive)
     [letter] = await archive.told.letters.list(10, 0)
@@ -230,13 +230,7 @@ async def test_how_far_it_is_behind_is_measured_also_while_it_halts(archive: Tol
 async def test_a_study_that_is_refused_does_not_stand_in_the_way_of_others(
     archive: ToldArchive,
 ) -> None:
-    for _ in range(2):
-        archive.fhir.create(
-            {
-                "resourceType": "Patient",
-                "identifier": [{"system": "urn:x-hospital:patient", "value": "P2"}],
-            }
-        )
+    twins(archive.fhir, "P2")
     await archive.store(*studies(3))
     assert await follow(archive) == [Delivered(written=2, refused=1)]
     assert await behind(archive) == 0
@@ -254,15 +248,7 @@ async def test_a_study_that_is_refused_does_not_stand_in_the_way_of_others(
 async def test_what_was_put_aside_is_tried_again_by_hand_ignored_or_healed_by_a_change(
     archive: ToldArchive,
 ) -> None:
-    both = [
-        archive.fhir.create(
-            {
-                "resourceType": "Patient",
-                "identifier": [{"system": "urn:x-hospital:patient", "value": "P1"}],
-            }
-        )
-        for _ in range(2)
-    ]
+    both = twins(archive.fhir, "P1")
     await archive.store(*studies(1))
     await follow(archive)
     [letter] = (await archive.client.get("/v2/fhir/deadletters")).json()

@@ -14,7 +14,7 @@ from shared.dicom.deidentification.table import Action, actions
 from shared.dicom.dictionary import known_vr
 from shared.dicom.quiet import quiet
 from shared.errors import InvalidRequestError
-from tests.builders import dataset, image, part10
+from tests.builders import dataset, image, part10, sequence_item
 
 PSEUDONYMS = Pseudonyms(b"k" * 32)
 _FULL_DATES = Option.RETAIN_LONGITUDINAL_TEMPORAL_FULL_DATES
@@ -24,13 +24,6 @@ _MODIFIED_DATES = Option.RETAIN_LONGITUDINAL_TEMPORAL_MODIFIED_DATES
 def deidentified(source: Dataset, *options: Option, by: Pseudonyms = PSEUDONYMS) -> Dataset:
     Deidentifier(Profile(frozenset(options)), by).deidentify(source)
     return source
-
-
-def _item(**keywords: object) -> Dataset:
-    item = Dataset()
-    for keyword, value in keywords.items():
-        setattr(item, keyword, value)
-    return item
 
 
 def _with_moment(tag: int, value: str, **keywords: str) -> Dataset:
@@ -46,11 +39,11 @@ def test_uids_of_one_study_stay_linked() -> None:
     one, two = dataset(), dataset()
     two.StudyInstanceUID, two.FrameOfReferenceUID = one.StudyInstanceUID, "1.2.3.4"
     one.FrameOfReferenceUID = "1.2.3.4"
-    reference = _item(
+    reference = sequence_item(
         ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID
     )
     two.ReferencedImageSequence = Sequence([reference])
-    series = _item(SeriesInstanceUID=one.SeriesInstanceUID)
+    series = sequence_item(SeriesInstanceUID=one.SeriesInstanceUID)
     two.ReferencedSeriesSequence = Sequence([series])
     study_uid, class_uid = one.StudyInstanceUID, one.SOPClassUID
 
@@ -98,7 +91,7 @@ def test_what_nobody_can_judge_goes() -> None:
 
 
 def test_the_sixteen_groups_of_overlays_and_curves_go_in_items_too() -> None:
-    item = _item(CodeMeaning="kept")
+    item = sequence_item(CodeMeaning="kept")
     for group in range(0x6000, 0x6020, 2):
         item.add(DataElement(group << 16 | 0x3000, "OW", b"overlay!"))
         item.add(DataElement((group - 0x1000) << 16 | 0x2500, "LO", "label"))
@@ -148,12 +141,12 @@ def test_moments_that_are_written_as_others_are_not_taken_for_moved(
 
 
 def test_each_patient_in_items_has_one_pseudonym_that_is_the_same_elsewhere() -> None:
-    one = _item(
+    one = sequence_item(
         PatientName="Mouse^One", PatientID="M1", IssuerOfPatientID="A", StudyDate="20200301"
     )
-    two = _item(PatientName="Mouse^Two", PatientID="M2")
-    same = _item(PatientName="Top^A", PatientID="TOP")
-    unnamed = _item(PatientName="Top^A")
+    two = sequence_item(PatientName="Mouse^Two", PatientID="M2")
+    same = sequence_item(PatientName="Top^A", PatientID="TOP")
+    unnamed = sequence_item(PatientName="Top^A")
     source = dataset(PatientID="TOP", IssuerOfPatientID="A")
     source.SourcePatientGroupIdentificationSequence = Sequence([one, two, same, unnamed])
     alone = [
@@ -172,15 +165,17 @@ def test_each_patient_in_items_has_one_pseudonym_that_is_the_same_elsewhere() ->
 
 def test_a_patient_without_an_id_gets_none_from_around() -> None:
     source = dataset(PatientID="TOP")
-    source.SourcePatientGroupIdentificationSequence = Sequence([_item(PatientID="")])
+    source.SourcePatientGroupIdentificationSequence = Sequence([sequence_item(PatientID="")])
     deidentified(source)
     assert source.PatientID
     assert not source.SourcePatientGroupIdentificationSequence[0].PatientID
 
 
 def test_items_are_dealt_with_as_deep_as_they_lie() -> None:
-    inner = _item(OperatorsName="Roe^Jo", CodeMeaning="kept")
-    source = dataset(SharedFunctionalGroupsSequence=Sequence([_item(RequestAttributesSequence=[])]))
+    inner = sequence_item(OperatorsName="Roe^Jo", CodeMeaning="kept")
+    source = dataset(
+        SharedFunctionalGroupsSequence=Sequence([sequence_item(RequestAttributesSequence=[])])
+    )
     source.SharedFunctionalGroupsSequence[0].PurposeOfReferenceCodeSequence = Sequence([inner])
     deidentified(source)
     [group] = source.SharedFunctionalGroupsSequence
@@ -190,15 +185,15 @@ def test_items_are_dealt_with_as_deep_as_they_lie() -> None:
 
 
 def test_the_content_of_a_document_is_replaced_by_an_item_that_says_nothing() -> None:
-    said = _item(ValueType="TEXT", TextValue="Jane Doe fell")
+    said = sequence_item(ValueType="TEXT", TextValue="Jane Doe fell")
     source = deidentified(dataset(ContentSequence=Sequence([said])))
     [item] = source.ContentSequence
     assert (item.ValueType, item.TextValue) == ("TEXT", "REMOVED")
 
 
 def test_a_sequence_that_may_not_be_empty_is_made_of_dummies() -> None:
-    text = _item(UnformattedTextValue="Jane", BoundingBoxAnnotationUnits="PIXEL")
-    graphic = _item(GraphicLayer="DOE", TextObjectSequence=Sequence([text]))
+    text = sequence_item(UnformattedTextValue="Jane", BoundingBoxAnnotationUnits="PIXEL")
+    graphic = sequence_item(GraphicLayer="DOE", TextObjectSequence=Sequence([text]))
     source = deidentified(dataset(GraphicAnnotationSequence=Sequence([graphic])))
     [replaced] = source.GraphicAnnotationSequence
     assert replaced.GraphicLayer == "REMOVED"
@@ -312,7 +307,7 @@ def test_options_keep_what_they_name() -> None:
 
 def test_methods_that_were_applied_before_are_still_told_by_code_and_not_in_words() -> None:
     def code(scheme: str, value: str) -> Dataset:
-        return _item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning="Doe")
+        return sequence_item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning="Doe")
 
     source = dataset(
         DeidentificationMethod="By Doe",

@@ -11,7 +11,7 @@ from shared.dicom.deidentification.pseudonyms import Pseudonyms
 from shared.dicom.deidentification.table import Action, actions
 from shared.dicom.deidentification.untabled import action_beside_table
 from shared.dicom.dictionary import known_vr
-from tests.builders import dataset
+from tests.builders import dataset, sequence_item
 
 _PRIVATE_CLASS = "1.3.6.1.4.1.55555.1"
 _MODIFIED_DATES = Option.RETAIN_LONGITUDINAL_TEMPORAL_MODIFIED_DATES
@@ -23,15 +23,8 @@ def deidentified(source: Dataset, *options: Option) -> Dataset:
     return source
 
 
-def _item(**keywords: object) -> Dataset:
-    item = Dataset()
-    for keyword, value in keywords.items():
-        setattr(item, keyword, value)
-    return item
-
-
 def _of_frames() -> Dataset:
-    extraction = _item(MultiFrameSourceSOPInstanceUID="1.2.3.55")
+    extraction = sequence_item(MultiFrameSourceSOPInstanceUID="1.2.3.55")
     return dataset(
         FrameOfReferenceUID="1.2.3.99",
         VolumeFrameOfReferenceUID="1.2.3.99",
@@ -58,7 +51,7 @@ def test_every_uid_stays_if_uids_are_retained() -> None:
 
 def test_uids_that_name_no_object_stay_though_they_are_private() -> None:
     source = dataset(SOPClassUID=_PRIVATE_CLASS, OriginalSpecializedSOPClassUID=_PRIVATE_CLASS)
-    code = _item(CodeValue="1", CodingSchemeUID="1.2.3.4", ContextUID="1.2.3.5")
+    code = sequence_item(CodeValue="1", CodingSchemeUID="1.2.3.4", ContextUID="1.2.3.5")
     source.PurposeOfReferenceCodeSequence = Sequence([code])
     deidentified(source)
     assert source.SOPClassUID == source.OriginalSpecializedSOPClassUID == _PRIVATE_CLASS
